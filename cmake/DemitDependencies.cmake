@@ -1,0 +1,15 @@
+# What demit stands on. docs/dependencies.md gives the reason for each.
+find_package(PkgConfig REQUIRED)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+
+pkg_check_modules(APR REQUIRED IMPORTED_TARGET apr-1>=1.6)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash>=0.8)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.10)
+pkg_check_modules(CARES REQUIRED IMPORTED_TARGET libcares>=1.16)
+if(DEMIT_OS STREQUAL "linux")
+  pkg_check_modules(CAP REQUIRED IMPORTED_TARGET libcap>=2.26)
+endif()
+if(DEMIT_BUILD_TESTS)
+  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka>=1.1)
+endif()

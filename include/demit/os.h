@@ -1,0 +1,201 @@
+/*
+ * What demit needs of an operating system beyond APR: a handful of contracts, implemented by the one back end under os/
+ * that the build chose (and os/posix, which all share). Nothing here includes APR or core/.
+ *
+ * Functions return 0 or an errno unless they say otherwise. Unless said otherwise they belong to the main thread.
+ */
+#ifndef DEMIT_OS_H
+#define DEMIT_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#define DEMIT_CHECKED __attribute__((warn_unused_result))
+
+/* ---- what went wrong, in the operator's words ----------------------------------------------------------------- */
+
+typedef struct demit_os_error {
+    int code;       /* errno, or 0 when no system call failed */
+    char step[64];  /* the step or the setting concerned: "setgroups", "user", "Capabilities" */
+    char text[448]; /* what is wrong, why most likely, and what to do; no newline */
+} demit_os_error_t;
+
+/* ---- identity: resolve, explain, assume, verify, report (in this order) ------------------------------------------ */
+
+/* What the configuration asks for, as text. NULL: not set. */
+typedef struct demit_identity_request {
+    const char *user, *group;
+    bool user_is_default; /* nobody wrote it: an ordinary user may then run demitd as himself */
+    const char *const *supplemental_groups;
+    size_t supplemental_group_count;
+    const char *chroot_directory;
+    const char *capabilities; /* Linux: cap_from_text(3) */
+    const char *privileges;   /* Solaris: priv_str_to_set(3C) */
+} demit_identity_request_t;
+
+typedef struct demit_identity demit_identity_t; /* resolved: ids and sets; made by resolve, freed by free */
+
+/*
+ * 1. Resolves names to ids and texts to sets, and decides what there is to do: a root start drops, a start as the
+ * configured user trims, an ordinary start with the default user stays itself. Name first, then strict decimal.
+ * Warnings (a capability as good as root; Privileges ignored on this system; …) are given to WARN, one line each.
+ * On failure returns non-zero and fills ERROR. Changes nothing. Call before chroot: it needs the account database.
+ */
+int demit_identity_resolve(demit_identity_t **identity, const demit_identity_request_t *request,
+                           void (*warn)(void *baton, const char *line), void *baton,
+                           demit_os_error_t *error) DEMIT_CHECKED;
+void demit_identity_free(demit_identity_t *identity);
+
+uid_t demit_identity_uid(const demit_identity_t *identity);
+gid_t demit_identity_gid(const demit_identity_t *identity);
+/* NULL when there is no chroot. */
+const char *demit_identity_chroot(const demit_identity_t *identity);
+/* Whether a port below 1024 can be bound again after the drop. */
+bool demit_identity_can_bind_low(const demit_identity_t *identity);
+
+/* 2. Calls EACH for every step that assume would take here: what, the privilege it needs, whether it would succeed now.
+ */
+typedef struct demit_identity_step {
+    const char *name;  /* "setresuid" */
+    const char *what;  /* "real, effective and saved uid 990 (ecuser)" */
+    const char *needs; /* "CAP_SETUID", or "" */
+    bool would_succeed;
+    const char *why_not; /* "" when it would */
+} demit_identity_step_t;
+void demit_identity_explain(const demit_identity_t *identity,
+                            void (*each)(void *baton, const demit_identity_step_t *step), void *baton);
+
+/*
+ * 3. Does exactly those steps, in a process of one thread (checked). Any failure is fatal to the caller: ERROR names
+ * the step, the errno and the likely cause, and the process is in an undefined state that must not serve.
+ */
+int demit_identity_assume(const demit_identity_t *identity, demit_os_error_t *error) DEMIT_CHECKED;
+
+/*
+ * 4. Reads everything back from the kernel, on every thread, and tries to regain what was given up (uid 0, gid 0, a
+ * dropped group, a dropped privilege, leaving the chroot). Non-zero when anything differs or any attempt succeeds.
+ * Before any sandbox.
+ */
+int demit_identity_verify(const demit_identity_t *identity, demit_os_error_t *error) DEMIT_CHECKED;
+
+/*
+ * 5. What a process holds now. PID 0: this one. Facts come one by one, in a fixed order, in the kernel's own names:
+ * ("uid", "990 990 990 990"), ("cap_effective", "cap_net_bind_service"), …; a fact that cannot be read is given with
+ * VALUE NULL. THREAD is 0 for the process, else the thread concerned (only threads that differ from the first).
+ * Any thread.
+ */
+typedef struct demit_identity_fact {
+    pid_t thread;
+    const char *name, *value;
+} demit_identity_fact_t;
+int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_identity_fact_t *fact),
+                          void *baton) DEMIT_CHECKED;
+
+/*
+ * Compares what this process holds now, on all its threads, with IDENTITY: calls DRIFT for every difference and returns
+ * how many there were (0: none), or -1 when the kernel would not tell. Any thread.
+ */
+int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *baton, const char *line),
+                         void *baton) DEMIT_CHECKED;
+
+/* One line for the log: `user=ecuser uid=990 gid=990 groups=- kept=cap_net_bind_service chroot=- backend=linux`. */
+void demit_identity_summary(const demit_identity_t *identity, char *line, size_t size);
+
+/* ---- the peer of a Unix socket ------------------------------------------------------------------------------------
+ */
+
+typedef struct demit_peer {
+    uid_t uid;
+    gid_t gid;
+    pid_t pid; /* 0 where the system does not tell */
+} demit_peer_t;
+/* Any thread. */
+int demit_os_peer(int socket_fd, demit_peer_t *peer) DEMIT_CHECKED;
+
+/* Resolves GROUP (name or id) and looks its members up, for the console; call before chroot. */
+typedef struct demit_os_group demit_os_group_t;
+int demit_os_group_resolve(demit_os_group_t **group, const char *name, demit_os_error_t *error) DEMIT_CHECKED;
+/* Whether a peer with UID and GID belongs to GROUP: primary group or listed member. Any thread. */
+bool demit_os_group_has(const demit_os_group_t *group, uid_t uid, gid_t gid);
+void demit_os_group_free(demit_os_group_t *group);
+
+/* ---- the start ------------------------------------------------------------------------------------------------------
+ */
+
+/*
+ * Descriptors 0 to 2 open (on /dev/null if they were not), every other closed except COUNT inherited listeners from 3
+ * on (demit_os_inherited()); environment reduced to a list (PATH, LANG, LC_*, TZ, NOTIFY_SOCKET, WATCHDOG_*, LISTEN_*);
+ * umask 077; SIGPIPE ignored; the locale and time zone loaded.
+ */
+int demit_os_tidy_process(void) DEMIT_CHECKED;
+
+/* Forks once, before anything is opened; the parent waits for demit_os_detach_finish() or the child's end. */
+typedef struct demit_os_detach {
+    int ready_fd;
+} demit_os_detach_t;
+/* In the child: 0 with DETACH set. The parent never returns: it exits with the child's code, or 0 after "ready". */
+int demit_os_detach_begin(demit_os_detach_t *detach) DEMIT_CHECKED;
+/* Tells the waiting parent "ready" and lets go of the terminal: a new session, descriptors 0–2 to /dev/null. */
+int demit_os_detach_finish(demit_os_detach_t *detach) DEMIT_CHECKED;
+
+/* Raises the limit of open descriptors to WANTED as far as the host allows; *GRANTED says how far. */
+int demit_os_limit_descriptors(uint32_t wanted, uint32_t *granted) DEMIT_CHECKED;
+/* Core files off and the process not traceable by its own uid, or an error. Decided explicitly, after the drop. */
+int demit_os_protect_memory(void) DEMIT_CHECKED;
+
+/*
+ * Opens (creating with mode 0644), locks and writes the pid file PATH, as root, without trusting its directory: every
+ * directory of the path must be writable by root alone, PATH a regular file of root's with one link. *FD stays open for
+ * life, keeps the lock, and is truncated by demit_os_pid_file_clear(). EWOULDBLOCK: another demitd runs.
+ * Not root: the directory must be one's own or root's.
+ */
+int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error) DEMIT_CHECKED;
+void demit_os_pid_file_clear(int fd);
+
+/*
+ * Makes DIRECTORY with MODE for UID:GID if it is missing (mkdirat + fchown), but only while its parent is writable by
+ * root alone; one that exists is left as it is. Non-zero with ERROR otherwise. Never follows a link.
+ */
+int demit_os_make_directory(const char *directory, mode_t mode, uid_t uid, gid_t gid,
+                            demit_os_error_t *error) DEMIT_CHECKED;
+
+/* Signals become bytes on a descriptor that a loop can wait on: 'T' (TERM, INT), 'H' (HUP), 'U' (USR1). */
+int demit_os_signals(int *fd) DEMIT_CHECKED;
+
+/* ---- syslog, readiness, clocks, processors
+ * ---------------------------------------------------------------------------- */
+
+/* openlog(3) with LOG_NDELAY, so that it works in a chroot. */
+void demit_os_syslog_open(void);
+/* LEVEL as in demit_log_level_t. Any thread. */
+void demit_os_syslog(int level, const char *line);
+
+/* Connects to the supervisor's notify socket if there is one; before chroot. */
+int demit_os_notify_open(void) DEMIT_CHECKED;
+/* Sends e.g. "READY=1"; harmless without a supervisor. */
+void demit_os_notify(const char *state);
+
+/* Microseconds that only grow. Any thread. */
+int64_t demit_os_monotonic_us(void);
+unsigned demit_os_processors(void);
+/* Names the calling thread, for ps and debuggers; harmless where the system cannot. Any thread. */
+void demit_os_name_thread(const char *name);
+
+/* ---- files: below a directory, without following links. Any thread; may block.
+ * ----------------------------------------- */
+
+/*
+ * openat(2) of RELATIVE below DIRECTORY_FD, no component of which may be a symbolic link or "..": ELOOP, EINVAL.
+ * Always O_CLOEXEC.
+ */
+int demit_os_open_below(int directory_fd, const char *relative, int flags, mode_t mode, int *fd) DEMIT_CHECKED;
+/* pwritev(2) of everything, or an errno. IOV_MAX and short writes are taken care of; EINTR restarts. */
+int demit_os_pwritev(int fd, const struct iovec *parts, int count, uint64_t offset) DEMIT_CHECKED;
+/* The strongest cheap promise that the system has: fdatasync(2), or F_FULLFSYNC and the like. */
+int demit_os_datasync(int fd) DEMIT_CHECKED;
+
+#endif

@@ -1,0 +1,136 @@
+/*
+ * What the configuration says, typed and complete: every fallback resolved, every default filled in, every value
+ * within its bounds. Made by core/config from the option table, read by everybody, changed by nobody: a reload makes
+ * a new one. Units are in the names. Strings live in the settings' pool.
+ */
+#ifndef DEMIT_SETTINGS_H
+#define DEMIT_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <apr_network_io.h>
+#include <apr_pools.h>
+#include <apr_tables.h>
+
+/* Where in the text a thing was said. FILE is NULL for a default. */
+typedef struct demit_source {
+    const char *file;
+    unsigned line, column; /* from 1 */
+} demit_source_t;
+
+typedef enum demit_lone_lf {
+    DEMIT_LONE_LF_REJECT /* pedantic */,
+    DEMIT_LONE_LF_IGNORE,
+    DEMIT_LONE_LF_FIX
+} demit_lone_lf_t;
+typedef enum demit_delivery_method {
+    DEMIT_DELIVER_ESMTP,
+    DEMIT_DELIVER_SMTP, /* HELO only, no extensions */
+    DEMIT_DELIVER_LMTP,
+    DEMIT_DELIVER_MAILDIR
+} demit_delivery_method_t;
+typedef enum demit_sandbox_mode { DEMIT_SANDBOX_AUTO, DEMIT_SANDBOX_REQUIRED, DEMIT_SANDBOX_OFF } demit_sandbox_mode_t;
+
+/* Security scope. NULL: not set. The defaults of user and group are filled in; *_is_default says so. */
+typedef struct demit_security_settings {
+    const char *user, *group;
+    bool user_is_default, group_is_default;
+    const apr_array_header_t *supplemental_groups; /* const char * */
+    const char *chroot_directory;
+    const char *capabilities; /* NULL: keep nothing. Text for cap_from_text(3), checked by the back end. */
+    const char *privileges;   /* NULL: keep nothing. Text for priv_str_to_set(3C). */
+    demit_source_t user_source, group_source, supplemental_groups_source, chroot_source, capabilities_source,
+        privileges_source;
+} demit_security_settings_t;
+
+/* One Listen of an ESMTP_Listener or Control_Listener. */
+typedef struct demit_listen_settings {
+    const char *title;     /* as written: "*:25" */
+    const char *unix_path; /* a Unix socket, or NULL */
+    const char *host;      /* NULL: every address. Without brackets. */
+    bool ipv6;             /* "[…]": IPv6, and IPv6 only */
+    uint16_t port;
+    bool enable;
+    int backlog;
+    int tcp_recv_buffer_bytes, tcp_send_buffer_bytes; /* 0: the system's */
+    bool disable_nagle;
+    const char *banner_hostname;
+    uint32_t file_mode; /* Unix sockets */
+    demit_source_t source;
+} demit_listen_settings_t;
+
+/* What applies to recipients of one domain: its Domain scope, or (name NULL) what holds for any other. */
+typedef struct demit_domain_settings {
+    const char *name; /* lower case; may be a pattern as in Relay_Domains; NULL: every domain without a scope */
+    demit_delivery_method_t delivery_method;
+    const char *maildir; /* "/path/%d/%u", or NULL */
+    bool maildir_create;
+    const char *recipient_delimiter;   /* "" or one character */
+    const apr_array_header_t *aliases; /* demit_alias_t; never NULL */
+    const char *gateway_host;          /* NULL: by MX. Host name or address without brackets. */
+    bool gateway_is_path;              /* LMTP to a Unix socket: gateway_host is its path */
+    uint16_t gateway_port;             /* 0: remote_smtp_port */
+    uint16_t remote_smtp_port;
+    int64_t retry_interval_us, max_retry_interval_us, message_expiration_us;
+    int32_t max_retries; /* -1: auto (until the message expires); 0: none */
+    bool generate_bounces, generate_delay_dsn;
+    uint32_t max_outbound_connections;
+    uint32_t max_deliveries_per_connection;       /* 0: no limit */
+    uint32_t throttle_messages, throttle_seconds; /* 0, 0: no throttle */
+    int64_t idle_timeout_us, connect_timeout_us, ehlo_timeout_us, mailfrom_timeout_us, rcptto_timeout_us,
+        body_timeout_us, host_failure_retry_us;
+    const apr_array_header_t *prohibited_hosts; /* apr_ipsubnet_t *; never NULL */
+    demit_source_t source;
+} demit_domain_settings_t;
+
+typedef struct demit_alias {
+    const char *local_part; /* lower case */
+    const char *address;    /* a full address */
+} demit_alias_t;
+
+typedef struct demit_settings {
+    demit_security_settings_t security;
+
+    const char *hostname, *ehlo_hostname;
+    const char *pid_file; /* NULL: none */
+    const char *log;      /* "stderr", "syslog" or a path */
+    const char *spool_base;
+    uint32_t spool_mode;
+    bool force_fsync;
+    uint64_t segment_size_bytes, spool_minimum_free_bytes;
+    uint32_t large_message_threshold_bytes;
+    uint32_t max_file_descriptors;
+    uint32_t event_loops; /* 0: one per core */
+    uint64_t max_message_size_bytes;
+    uint32_t max_recipients;
+    uint32_t max_connections;            /* 0: what the descriptor limit allows */
+    uint32_t max_connections_per_client; /* 0: no limit */
+    uint64_t max_buffer_memory_bytes;    /* bodies held in memory by all sessions together */
+    uint32_t max_session_errors;
+    uint32_t max_received_hops;
+    int64_t command_timeout_us, session_timeout_us; /* server side */
+    demit_lone_lf_t lone_lf_in_body, lone_lf_in_headers;
+    const apr_array_header_t *relay_hosts;   /* apr_ipsubnet_t *; never NULL */
+    const apr_array_header_t *relay_domains; /* const char * patterns, lower case; never NULL */
+    const apr_array_header_t *nameservers;   /* const char * "address" or "address:port"; empty: the system's */
+    const char *control_group;               /* NULL: root and the daemon's own user only */
+    uint32_t server_max_outbound_connections;
+
+    const apr_array_header_t *listeners;         /* demit_listen_settings_t, ESMTP; never NULL */
+    const apr_array_header_t *control_listeners; /* demit_listen_settings_t; the default one if none is written */
+    const apr_array_header_t *domains;           /* demit_domain_settings_t with a name, in file order */
+    const demit_domain_settings_t *any_domain;   /* for all others */
+} demit_settings_t;
+
+/* The settings that apply to DOMAIN (lower case, A-label or U-label): exact name first, then the first pattern. */
+const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *settings, const char *domain);
+
+/* Whether PATTERN as in Relay_Domains ("example.com", "*.example.com", "*example.com") matches DOMAIN (lower case). */
+bool demit_domain_matches(const char *pattern, const char *domain);
+
+/* Whether mail for DOMAIN stays here: it has a Domain scope that delivers by Maildir or LMTP. */
+bool demit_settings_is_local(const demit_settings_t *settings, const char *domain);
+
+#endif

@@ -1,0 +1,23 @@
+/* Disk workers: a few threads for everything that may wait for a disk (mailboxes, bodies, compaction). */
+#ifndef DEMIT_WORKERS_H
+#define DEMIT_WORKERS_H
+
+#include <stdint.h>
+
+#include <apr_pools.h>
+
+#include "demit/task.h"
+
+typedef struct demit_workers demit_workers_t;
+
+/* Starts COUNT threads. */
+apr_status_t demit_workers_create(demit_workers_t **workers, uint32_t count, apr_pool_t *pool)
+    __attribute__((warn_unused_result));
+
+/* Runs TASK->run in one of them, first in, first out. Any thread; never blocks, never fails, allocates nothing. */
+void demit_workers_submit(demit_workers_t *workers, demit_task_t *task);
+
+/* Runs what is queued, ends the threads and waits for them. */
+void demit_workers_stop(demit_workers_t *workers);
+
+#endif
