@@ -16,6 +16,15 @@ add_library(demit_compiler INTERFACE)
 add_library(demit::compiler ALIAS demit_compiler)
 target_include_directories(demit_compiler INTERFACE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/include")
 
+# C11 without extensions hides POSIX too; each system has its own word for "show me everything".
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  target_compile_definitions(demit_compiler INTERFACE _GNU_SOURCE)
+elseif(CMAKE_SYSTEM_NAME STREQUAL "NetBSD")
+  target_compile_definitions(demit_compiler INTERFACE _NETBSD_SOURCE)
+elseif(CMAKE_SYSTEM_NAME STREQUAL "SunOS")
+  target_compile_definitions(demit_compiler INTERFACE __EXTENSIONS__ _POSIX_PTHREAD_SEMANTICS)
+endif()
+
 set(_warnings -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wstrict-prototypes
               -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef)
 if(DEMIT_WERROR)

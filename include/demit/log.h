@@ -29,7 +29,7 @@ enum { DEMIT_LOG_VALUE_MAX = 512 };
 
 /*
  * Logs one event. FORMAT gives the keys after `event=EVENT `; it may be "". Any thread; never blocks on a disk
- * once the log is started. A control character that slipped through is written as \xHH, so a line is one line.
+ * once the log is started. A control character that slipped through is written as `?`, so a line is one line.
  */
 void demit_log(demit_log_level_t level, const char *event, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -65,7 +65,7 @@ struct demit_timer {
     int64_t due_us;
 };
 
-/* (Re)starts TIMER to fire once after DURATION_US. At most 32 distinct durations per loop at one time. */
+/* (Re)starts TIMER to fire once after DURATION_US. Meant for few distinct durations. */
 void demit_timer_start(demit_loop_t *loop, demit_timer_t *timer, int64_t duration_us);
 /* Stops it; harmless when it is not running. */
 void demit_timer_stop(demit_timer_t *timer);
@@ -129,9 +129,6 @@ void demit_conn_resume(demit_conn_t *conn);
 void demit_conn_close(demit_conn_t *conn);
 /* Drops what is queued and closes. on_close follows after the current dispatch. */
 void demit_conn_abort(demit_conn_t *conn);
-
-/* Fires if it is not started anew or stopped in time; the handler of the timer decides what that means. */
-/* (A connection's timers are the session's: embed a demit_timer_t in it.) */
 
 typedef struct demit_connect {
     apr_sockaddr_t *peer;       /* one address (its ->next is not followed) */
