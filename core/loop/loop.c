@@ -191,6 +191,38 @@ apr_status_t demit_loop_run(demit_loop_t *loop)
     return status;
 }
 
+typedef struct watched {
+    demit_pollee_t pollee;
+    int fd;
+    void (*on_readable)(void *baton, int fd);
+    void *baton;
+} watched_t;
+
+static void on_watched_event(demit_pollee_t *pollee, apr_int16_t events)
+{
+    watched_t *watched = DEMIT_CONTAINER_OF(pollee, watched_t, pollee);
+
+    (void)events;
+    watched->on_readable(watched->baton, watched->fd);
+}
+
+apr_status_t demit_loop_watch(demit_loop_t *loop, int fd, void (*on_readable)(void *baton, int fd), void *baton)
+{
+    watched_t *watched = apr_pcalloc(loop->pool, sizeof(*watched));
+    apr_file_t *file = NULL;
+    apr_os_file_t native = fd;
+    /* apr_os_file_put() registers no clean-up: the descriptor stays its owner's. */
+    const apr_status_t status = apr_os_file_put(&file, &native, APR_FOPEN_READ, loop->pool);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    *watched = (watched_t){.fd = fd, .on_readable = on_readable, .baton = baton};
+    watched->pollee.on_event = on_watched_event;
+    watched->pollee.pfd = (apr_pollfd_t){.p = loop->pool, .desc_type = APR_POLL_FILE, .desc.f = file};
+    return demit_pollee_add(loop, &watched->pollee, APR_POLLIN);
+}
+
 static void *APR_THREAD_FUNC loop_thread(apr_thread_t *thread, void *baton)
 {
     demit_loop_t *loop = baton;

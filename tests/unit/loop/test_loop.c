@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <unistd.h>
+
 #include <apr_general.h>
 #include <apr_thread_proc.h>
 #include <apr_time.h>
@@ -146,6 +148,30 @@ static void timers_fire_in_order_and_once(void **state)
     assert_true(timers[2].fired_us - start_us >= 50 * 1000);
 }
 
+static void read_and_stop(void *baton, int fd)
+{
+    char byte;
+
+    assert_int_equal(read(fd, &byte, 1), 1);
+    assert_int_equal(byte, 'x');
+    demit_loop_stop(baton);
+}
+
+static void a_watched_pipe(void **state)
+{
+    demit_loop_t *loop;
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(demit_loop_create(&loop, "test", 10, pool), APR_SUCCESS);
+    assert_int_equal(demit_loop_watch(loop, ends[0], read_and_stop, loop), APR_SUCCESS);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    assert_int_equal(demit_loop_run(loop), APR_SUCCESS);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 typedef struct worker_job {
     demit_task_t task;
     atomic_int *done;
@@ -180,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tasks_from_many_threads),
         cmocka_unit_test(timers_fire_in_order_and_once),
+        cmocka_unit_test(a_watched_pipe),
         cmocka_unit_test(workers_finish_what_was_submitted),
     };
     return cmocka_run_group_tests_name("loop", tests, set_up, tear_down);
