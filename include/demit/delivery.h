@@ -115,9 +115,15 @@ apr_status_t demit_maildir_exists(const demit_domain_settings_t *domain, const c
 /* ---- DNS
  * ---------------------------------------------------------------------------------------------------------------- */
 
-/* Starts the resolver's thread (c-ares). Reads the system's resolver files now, so that a chroot does not matter. */
+/*
+ * Makes the resolver (c-ares) and reads the system's resolver files, so that a chroot does not matter later. Starts no
+ * thread: the process must still have one alone to let go of root.
+ */
 apr_status_t demit_resolver_create(demit_resolver_t **resolver, const demit_settings_t *settings, apr_pool_t *pool)
     __attribute__((warn_unused_result));
+/* Starts its thread; after the identity is assumed. */
+apr_status_t demit_resolver_start(demit_resolver_t *resolver) __attribute__((warn_unused_result));
+/* Ends the thread, if it runs, and frees everything. */
 void demit_resolver_stop(demit_resolver_t *resolver);
 
 /* ---- the queue
