@@ -29,7 +29,8 @@ typedef struct demit_os_error {
 /* What the configuration asks for, as text. NULL: not set. */
 typedef struct demit_identity_request {
     const char *user, *group;
-    bool user_is_default; /* nobody wrote it: an ordinary user may then run demitd as himself */
+    bool user_is_default;  /* nobody wrote it: an ordinary user may then run demitd as himself. Implied by user NULL */
+    bool group_is_default; /* nobody wrote it: the account of a configured user may then give it. Implied by NULL */
     const char *const *supplemental_groups;
     size_t supplemental_group_count;
     const char *chroot_directory;
@@ -127,38 +128,47 @@ void demit_os_group_free(demit_os_group_t *group);
  */
 
 /*
- * Descriptors 0 to 2 open (on /dev/null if they were not), every other closed except COUNT inherited listeners from 3
- * on (demit_os_inherited()); environment reduced to a list (PATH, LANG, LC_*, TZ, NOTIFY_SOCKET, WATCHDOG_*, LISTEN_*);
- * umask 077; SIGPIPE ignored; the locale and time zone loaded.
+ * Descriptors 0 to 2 open (on /dev/null if they were not), every other closed; environment reduced to a list (PATH,
+ * LANG, LC_*, TZ, NOTIFY_SOCKET, WATCHDOG_*); umask 077; SIGPIPE ignored, no signal blocked; the time zone loaded. The
+ * locale stays "C": no parser and no number of demit's depends on where it was started.
  */
 int demit_os_tidy_process(void) DEMIT_CHECKED;
 
 /* Forks once, before anything is opened; the parent waits for demit_os_detach_finish() or the child's end. */
 typedef struct demit_os_detach {
     int ready_fd;
+    int null_fd; /* /dev/null from before chroot */
 } demit_os_detach_t;
-/* In the child: 0 with DETACH set. The parent never returns: it exits with the child's code, or 0 after "ready". */
+/*
+ * In the child: 0 with DETACH set. The parent never returns: it exits with the child's code, or 0 after "ready"; with
+ * 71 (EX_OSERR) and a line on standard error if a signal ended the child before. An errno: nothing was forked.
+ */
 int demit_os_detach_begin(demit_os_detach_t *detach) DEMIT_CHECKED;
 /* Tells the waiting parent "ready" and lets go of the terminal: a new session, descriptors 0–2 to /dev/null. */
 int demit_os_detach_finish(demit_os_detach_t *detach) DEMIT_CHECKED;
 
 /* Raises the limit of open descriptors to WANTED as far as the host allows; *GRANTED says how far. */
 int demit_os_limit_descriptors(uint32_t wanted, uint32_t *granted) DEMIT_CHECKED;
-/* Core files off and the process not traceable by its own uid, or an error. Decided explicitly, after the drop. */
+/*
+ * Core files off and the process not traceable by its own uid, or an error. Decided explicitly, after the drop.
+ * ENOTSUP: this system cannot promise it (a BSD, not started as root): a warning.
+ */
 int demit_os_protect_memory(void) DEMIT_CHECKED;
 
 /*
  * Opens (creating with mode 0644), locks and writes the pid file PATH, as root, without trusting its directory: every
  * directory of the path must be writable by root alone, PATH a regular file of root's with one link. *FD stays open for
  * life, keeps the lock, and is truncated by demit_os_pid_file_clear(). EWOULDBLOCK: another demitd runs.
- * Not root: the directory must be one's own or root's.
+ * Links that root alone could have made (/var/run) are followed on the way, never at the end.
+ * Not root: each directory must be one's own or root's, and writable by nobody else.
  */
 int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error) DEMIT_CHECKED;
 void demit_os_pid_file_clear(int fd);
 
 /*
  * Makes DIRECTORY with MODE for UID:GID if it is missing (mkdirat + fchown), but only while its parent is writable by
- * root alone; one that exists is left as it is. Non-zero with ERROR otherwise. Never follows a link.
+ * root alone; one that exists is left as it is. Non-zero with ERROR otherwise. Never makes or changes anything through
+ * a link.
  */
 int demit_os_make_directory(const char *directory, mode_t mode, uid_t uid, gid_t gid,
                             demit_os_error_t *error) DEMIT_CHECKED;
