@@ -1,0 +1,60 @@
+/*
+ * What os/posix asks of a back end: the calls that differ between kernels, and the back end's share of an identity.
+ * Each back end defines all of these; the linker proves it. Private to os/.
+ */
+#ifndef OS_POSIX_BACKEND_H
+#define OS_POSIX_BACKEND_H
+
+#include "os/posix/identity_priv.h"
+
+/* ---- identity --------------------------------------------------------------------------------------------------- */
+
+extern const char os_backend_name[];
+/* How an account is made on this system, for the error that misses it: "useradd … %s". One %s: the name. */
+void os_backend_account_hint(const char *user, char *text, size_t size);
+
+/* The steps of the assumption, in order. */
+extern const os_step_t os_backend_steps[];
+extern const size_t os_backend_step_count;
+
+/* Fills IDENTITY->native from REQUEST (Capabilities, Privileges); everything else is resolved already. */
+int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_t *request, const os_sink_t *warnings,
+                       demit_os_error_t *error) DEMIT_CHECKED;
+void os_backend_free(os_native_t *native);
+
+/* Whether this process, now, has POWER. */
+bool os_backend_has_power(os_power_t power);
+/* Whether IDENTITY keeps POWER on purpose. */
+bool os_backend_keeps_power(const demit_identity_t *identity, os_power_t power);
+/* Names what is kept, for the summary: "cap_net_bind_service", "all", "-". */
+void os_backend_kept(const demit_identity_t *identity, char *text, size_t size);
+
+/* Compares all that the kernel tells, on every thread, with IDENTITY. *DIFFERENCES counts. 0 or an errno. */
+int os_backend_compare(const demit_identity_t *identity, const os_sink_t *drift, size_t *differences) DEMIT_CHECKED;
+/* The attempts to regain that only this system knows. */
+int os_backend_probe(const demit_identity_t *identity, demit_os_error_t *error) DEMIT_CHECKED;
+
+/* ---- kernel calls ----------------------------------------------------------------------------------------------- */
+
+/* Real, effective and saved id in one go. 0 or an errno. */
+int os_backend_set_uids(uid_t uid) DEMIT_CHECKED;
+int os_backend_set_gids(gid_t gid) DEMIT_CHECKED;
+/* Exactly GROUPS; GID is the one that setgid will set next, for kernels that mix the two. */
+int os_backend_set_groups(const gid_t *groups, size_t count, gid_t gid) DEMIT_CHECKED;
+int os_backend_count_threads(const demit_identity_t *identity, unsigned *count) DEMIT_CHECKED;
+
+/* Closes every descriptor from FIRST on, however many there could be. */
+int os_backend_close_from(int first) DEMIT_CHECKED;
+/* Calls EACH for every open descriptor until it returns false. IDENTITY may be NULL. */
+int os_backend_each_descriptor(const demit_identity_t *identity, bool (*each)(void *baton, int fd),
+                               void *baton) DEMIT_CHECKED;
+/* Makes the process untraceable by its own uid. */
+int os_backend_deny_tracing(void) DEMIT_CHECKED;
+
+/*
+ * openat(2) with the kernel's own protection against links and "..", where it has one; else ENOSYS, and the component
+ * walk of os/posix does it. RELATIVE is clean: not absolute, no "..".
+ */
+int os_backend_open_below(int directory_fd, const char *relative, int flags, mode_t mode, int *fd) DEMIT_CHECKED;
+
+#endif

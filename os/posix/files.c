@@ -1,0 +1,156 @@
+/* Files: below a directory without links, many parts in one write, down to the disk. And the clock. */
+#include "os/posix/backend.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* To pass through a directory takes no right to list it, where the system can say so. */
+#if defined(O_PATH)
+enum { OPEN_TO_PASS = O_PATH };
+#elif defined(O_SEARCH)
+enum { OPEN_TO_PASS = O_SEARCH };
+#else
+enum { OPEN_TO_PASS = O_RDONLY };
+#endif
+
+static bool has_parent_component(const char *path)
+{
+    for (const char *at = path; *at != '\0';) {
+        size_t length = strcspn(at, "/");
+        if (length == 2 && at[0] == '.' && at[1] == '.') {
+            return true;
+        }
+        at += length;
+        at += strspn(at, "/");
+    }
+    return false;
+}
+
+/* Kernels say ELOOP, ENOTDIR, EMLINK or EFTYPE where O_NOFOLLOW met a link; we say ELOOP. */
+static int open_one(int directory, const char *name, int flags, mode_t mode, int *fd)
+{
+    do {
+        *fd = openat(directory, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+    } while (*fd < 0 && errno == EINTR);
+    if (*fd >= 0) {
+        return 0;
+    }
+    int code = errno;
+    struct stat about;
+    bool link = fstatat(directory, name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode);
+    return link && code != EEXIST ? ELOOP : code;
+}
+
+/* One component at a time. Private, but for the test that runs it where the kernel would do it itself. */
+int os_open_below_by_walk(int directory_fd, const char *relative, int flags, mode_t mode, int *fd);
+int os_open_below_by_walk(int directory_fd, const char *relative, int flags, mode_t mode, int *fd)
+{
+    int directory = directory_fd, code = 0;
+    const char *at = relative;
+    while (code == 0) {
+        char name[NAME_MAX + 1];
+        size_t length = strcspn(at, "/");
+        const char *next = at + length + strspn(at + length, "/");
+        if (length >= sizeof(name)) {
+            code = ENAMETOOLONG;
+            break;
+        }
+        memcpy(name, at, length);
+        name[length] = '\0';
+        if (*next == '\0') {
+            /* "name/" asks for a directory. */
+            code = open_one(directory, name, at[length] == '/' ? flags | O_DIRECTORY : flags, mode, fd);
+            break;
+        }
+        int inner = -1;
+        code = open_one(directory, name, OPEN_TO_PASS | O_DIRECTORY, 0, &inner);
+        if (code == 0) {
+            if (directory != directory_fd) {
+                (void)close(directory);
+            }
+            directory = inner;
+            at = next;
+        }
+    }
+    if (directory != directory_fd) {
+        (void)close(directory);
+    }
+    return code;
+}
+
+int demit_os_open_below(int directory_fd, const char *relative, int flags, mode_t mode, int *fd)
+{
+    if (relative[0] == '\0' || relative[0] == '/' || has_parent_component(relative)) {
+        return EINVAL;
+    }
+    int code = os_backend_open_below(directory_fd, relative, flags | O_CLOEXEC, mode, fd);
+    return code == ENOSYS ? os_open_below_by_walk(directory_fd, relative, flags, mode, fd) : code;
+}
+
+/* ---- writing ---- */
+
+enum { PARTS_PER_CALL = 1024 }; /* IOV_MAX of every system here; more is EINVAL with nothing written */
+
+int demit_os_pwritev(int fd, const struct iovec *parts, int count, uint64_t offset)
+{
+    struct iovec batch[PARTS_PER_CALL];
+    int at = 0;
+    size_t done = 0; /* bytes of PARTS[AT] that are written already */
+    while (at < count) {
+        int batched = 0;
+        for (int i = at; i < count && batched < PARTS_PER_CALL; i++) {
+            size_t skip = i == at ? done : 0;
+            if (parts[i].iov_len > skip) {
+                batch[batched++] = (struct iovec){(char *)parts[i].iov_base + skip, parts[i].iov_len - skip};
+            }
+        }
+        if (batched == 0) {
+            return 0; /* nothing but empty parts are left */
+        }
+        ssize_t written = pwritev(fd, batch, batched, (off_t)offset);
+        if (written < 0 && errno == EINTR) {
+            continue;
+        }
+        if (written <= 0) {
+            return written < 0 ? errno : EIO;
+        }
+        offset += (uint64_t)written;
+        size_t left = (size_t)written;
+        while (at < count && left >= parts[at].iov_len - done) {
+            left -= parts[at++].iov_len - done;
+            done = 0;
+        }
+        done += left;
+    }
+    return 0;
+}
+
+int demit_os_datasync(int fd)
+{
+    int result = -1;
+    do {
+#if defined(F_FULLFSYNC)
+        result = fcntl(fd, F_FULLFSYNC); /* fsync(2) there reaches the drive's cache, no further */
+#else
+        result = fdatasync(fd);
+#endif
+    } while (result < 0 && errno == EINTR);
+    return result < 0 ? errno : 0;
+}
+
+/* ---- clock ---- */
+
+int64_t demit_os_monotonic_us(void)
+{
+    struct timespec now;
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0) {
+        return 0; /* not with this clock and this pointer: clock_gettime(2), ERRORS */
+    }
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}

@@ -1,0 +1,285 @@
+/*
+ * What root opens or makes at fixed paths. Root must not be led astray by links that somebody else can plant, so it
+ * walks the path one directory at a time and goes on only while nobody but root (or, for an ordinary user, himself)
+ * could have put the next name there. In such a directory there is no race: nobody else can rename anything.
+ */
+#include "os/posix/identity_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LINKS_MAX = 8 };
+
+/* Where a walk stands. REST is what is still to be walked; it changes when a link is met. */
+typedef struct walk {
+    int fd;
+    char rest[PATH_MAX];
+    unsigned links;
+    const char *path, *step; /* for errors */
+} walk_t;
+
+static bool is_trusted_owner(uid_t owner)
+{
+    return owner == 0 || owner == geteuid();
+}
+
+static int check_directory(const walk_t *walk, demit_os_error_t *error)
+{
+    struct stat about;
+    if (fstat(walk->fd, &about) != 0) {
+        return os_fail(error, errno, walk->step, "\"%s\": a directory of the path cannot be looked at", walk->path);
+    }
+    const char *who = geteuid() == 0 ? "root" : "root or oneself";
+    if (!is_trusted_owner(about.st_uid)) {
+        return os_fail(
+            error, 0, walk->step,
+            "\"%s\": a directory of the path (before \"%s\") belongs to uid %lu, who could plant a link in it; "
+            "choose a path that only %s can write",
+            walk->path, walk->rest, (unsigned long)about.st_uid, who);
+    }
+    if ((about.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return os_fail(error, 0, walk->step,
+                       "\"%s\": a directory of the path (before \"%s\") has mode %04o, so others than its owner could "
+                       "plant a link in it; choose a path that only %s can write",
+                       walk->path, walk->rest, (unsigned)about.st_mode & 07777U, who);
+    }
+    return 0;
+}
+
+static int move_to(walk_t *walk, int fd)
+{
+    if (fd < 0) {
+        return errno;
+    }
+    (void)close(walk->fd);
+    walk->fd = fd;
+    return 0;
+}
+
+/* A link found in a trusted directory was made by whom we trust: go on along its target. */
+static int follow_link(walk_t *walk, const char *name)
+{
+    char target[PATH_MAX], joined[2 * PATH_MAX];
+    ssize_t length = readlinkat(walk->fd, name, target, sizeof(target) - 1);
+    if (length < 0) {
+        return errno;
+    }
+    target[length] = '\0';
+    if (++walk->links > LINKS_MAX) {
+        return ELOOP;
+    }
+    int used = snprintf(joined, sizeof(joined), "%s/%s", target, walk->rest);
+    if (used < 0 || (size_t)used >= sizeof(walk->rest)) {
+        return ENAMETOOLONG;
+    }
+    memcpy(walk->rest, joined, (size_t)used + 1);
+    return target[0] == '/' ? move_to(walk, open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) : 0;
+}
+
+static int enter(walk_t *walk, const char *name)
+{
+    int fd = openat(walk->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd >= 0) {
+        return move_to(walk, fd);
+    }
+    /* Kernels say ELOOP, ENOTDIR, EMLINK or EFTYPE for a link here. */
+    int code = errno;
+    struct stat about;
+    if (fstatat(walk->fd, name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode)) {
+        return follow_link(walk, name);
+    }
+    return code;
+}
+
+/* Cuts the first component off WALK->rest. Empty: nothing is left. */
+static void next_component(walk_t *walk, char *name, size_t size)
+{
+    size_t skipped = strspn(walk->rest, "/");
+    size_t length = strcspn(walk->rest + skipped, "/");
+    (void)snprintf(name, size, "%.*s", (int)length, walk->rest + skipped);
+    size_t used = skipped + length;
+    memmove(walk->rest, walk->rest + used, strlen(walk->rest + used) + 1);
+}
+
+static bool is_last(const walk_t *walk)
+{
+    return walk->rest[strspn(walk->rest, "/")] == '\0';
+}
+
+/* Opens the directory of PATH, every part of which is trusted; NAME becomes PATH's last component. */
+static int open_trusted_parent(const char *path, const char *step, int *parent_fd, char *name, size_t name_size,
+                               demit_os_error_t *error)
+{
+    walk_t walk = {.fd = -1, .path = path, .step = step};
+    if (path[0] != '/' || strlen(path) >= sizeof(walk.rest)) {
+        return os_fail(error, 0, step, "\"%s\" must be an absolute path of moderate length", path);
+    }
+    (void)snprintf(walk.rest, sizeof(walk.rest), "%s", path);
+    walk.fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int code = walk.fd < 0 ? os_fail(error, errno, step, "\"/\" cannot be opened") : 0;
+    while (code == 0) {
+        char component[NAME_MAX + 2];
+        code = check_directory(&walk, error);
+        if (code != 0) {
+            break;
+        }
+        next_component(&walk, component, sizeof(component));
+        if (is_last(&walk)) {
+            (void)snprintf(name, name_size, "%s", component);
+            break;
+        }
+        code = enter(&walk, component);
+        if (code != 0) {
+            (void)os_fail(error, code, step, "\"%s\": \"%s\" cannot be entered", path, component);
+        }
+    }
+    if (code == 0 && (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)) {
+        code = os_fail(error, 0, step, "\"%s\" does not end in a name", path);
+    }
+    if (code != 0) {
+        if (walk.fd >= 0) {
+            (void)close(walk.fd);
+        }
+        return code;
+    }
+    *parent_fd = walk.fd;
+    return 0;
+}
+
+/* ---- pid file ---- */
+
+static int check_pid_file(const char *path, int fd, demit_os_error_t *error)
+{
+    struct stat about;
+    if (fstat(fd, &about) != 0) {
+        return os_fail(error, errno, "pidfile", "\"%s\" cannot be looked at", path);
+    }
+    if (!S_ISREG(about.st_mode)) {
+        return os_fail(error, 0, "pidfile", "\"%s\" is not a regular file", path);
+    }
+    if (about.st_nlink != 1) {
+        return os_fail(error, 0, "pidfile", "\"%s\" has %lu names: a hard link to another file may be planted there",
+                       path, (unsigned long)about.st_nlink);
+    }
+    if (about.st_uid != geteuid()) {
+        return os_fail(error, 0, "pidfile", "\"%s\" belongs to uid %lu, not to uid %lu, who starts demitd; remove it",
+                       path, (unsigned long)about.st_uid, (unsigned long)geteuid());
+    }
+    return 0;
+}
+
+static int lock_pid_file(const char *path, int fd, demit_os_error_t *error)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        return 0;
+    }
+    int code = errno;
+    if (code != EWOULDBLOCK) {
+        return os_fail(error, code, "pidfile", "\"%s\" cannot be locked", path);
+    }
+    char holder[24] = "";
+    ssize_t got = pread(fd, holder, sizeof(holder) - 1, 0);
+    holder[got > 0 ? got : 0] = '\0';
+    holder[strspn(holder, "0123456789")] = '\0';
+    (void)os_fail(error, 0, "pidfile", "another demitd (pid %s) runs: it holds the lock of \"%s\"",
+                  holder[0] != '\0' ? holder : "unknown", path);
+    error->code = EWOULDBLOCK;
+    return EWOULDBLOCK;
+}
+
+static int write_pid(const char *path, int fd, demit_os_error_t *error)
+{
+    char text[24];
+    int length = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    /* The umask took the others' right to read, and the number is for everybody. */
+    if (fchmod(fd, 0644) != 0 || ftruncate(fd, 0) != 0 || pwrite(fd, text, (size_t)length, 0) != length) {
+        return os_fail(error, errno, "pidfile", "\"%s\" cannot be written", path);
+    }
+    return 0;
+}
+
+int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error)
+{
+    int parent = -1;
+    char name[NAME_MAX + 2] = "";
+    int code = open_trusted_parent(path, "pidfile", &parent, name, sizeof(name), error);
+    if (code != 0) {
+        return code;
+    }
+    /* O_NONBLOCK: a FIFO that lies there must not hold the start up. */
+    int opened = openat(parent, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+    code = errno;
+    (void)close(parent);
+    if (opened < 0) {
+        return os_fail(error, code, "pidfile", "\"%s\" cannot be opened%s", path,
+                       code == ELOOP || code == EMLINK ? ", it is a symbolic link" : "");
+    }
+    code = check_pid_file(path, opened, error);
+    if (code == 0) {
+        code = lock_pid_file(path, opened, error);
+    }
+    if (code == 0) {
+        code = write_pid(path, opened, error);
+    }
+    if (code != 0) {
+        (void)close(opened);
+        return code;
+    }
+    *fd = opened;
+    return 0;
+}
+
+/* Truncated, not removed: removing needs a right over the directory that the daemon gave up. */
+void demit_os_pid_file_clear(int fd)
+{
+    int code = ftruncate(fd, 0);
+    (void)code; /* nothing can be done about it, and the lock tells the truth anyway */
+}
+
+/* ---- directories ---- */
+
+static int give_directory(int parent, const char *name, mode_t mode, uid_t uid, gid_t gid)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return errno;
+    }
+    /* The owner first: from then on fchmod() as root still works, while a chown would clear set-id bits. */
+    int code = fchown(fd, uid, gid) == 0 && fchmod(fd, mode) == 0 ? 0 : errno;
+    (void)close(fd);
+    return code;
+}
+
+int demit_os_make_directory(const char *directory, mode_t mode, uid_t uid, gid_t gid, demit_os_error_t *error)
+{
+    struct stat about;
+    if (stat(directory, &about) == 0) {
+        return S_ISDIR(about.st_mode) ? 0 : os_fail(error, ENOTDIR, "directory", "\"%s\" is in the way", directory);
+    }
+    int parent = -1;
+    char name[NAME_MAX + 2] = "";
+    int code = open_trusted_parent(directory, "directory", &parent, name, sizeof(name), error);
+    if (code != 0) {
+        return code;
+    }
+    /* Closed to all until it has its owner. */
+    if (mkdirat(parent, name, 0700) != 0) {
+        code = os_fail(error, errno, "directory", "\"%s\" cannot be made", directory);
+    } else {
+        code = give_directory(parent, name, mode, uid, gid);
+        if (code != 0) {
+            (void)unlinkat(parent, name, AT_REMOVEDIR);
+            (void)os_fail(error, code, "directory", "\"%s\" cannot be given to %lu:%lu", directory, (unsigned long)uid,
+                          (unsigned long)gid);
+        }
+    }
+    (void)close(parent);
+    return code;
+}
