@@ -1,0 +1,24 @@
+/*
+ * What the plain setuid back end asks of one kernel: kernel_freebsd.c and its sisters, one of which is built. Together
+ * with the os_backend_… calls that differ (groups, threads, closing, tracing, naming, peers) they define all that a
+ * kernel of this family has of its own. Private to os/bsd.
+ */
+#ifndef OS_BSD_KERNEL_H
+#define OS_BSD_KERNEL_H
+
+#include "os/posix/backend.h"
+
+/* Real, effective, saved. */
+typedef struct os_ids {
+    uid_t uid[3];
+    gid_t gid[3];
+} os_ids_t;
+int os_kernel_get_ids(os_ids_t *ids) DEMIT_CHECKED;
+
+/* Ports from this one on need no privilege. */
+unsigned os_kernel_first_free_port(void);
+
+/* setresuid(2), or "setuid" where there is none: the name of the step. */
+extern const char os_kernel_uid_call[], os_kernel_gid_call[];
+
+#endif
