@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <apr_hash.h>
 #include <apr_network_io.h>
 #include <apr_pools.h>
 #include <apr_tables.h>
@@ -122,15 +123,22 @@ typedef struct demit_settings {
     const apr_array_header_t *control_listeners; /* demit_listen_settings_t; the default one if none is written */
     const apr_array_header_t *domains;           /* demit_domain_settings_t with a name, in file order */
     const demit_domain_settings_t *any_domain;   /* for all others */
+    /* How demit_settings_domain() finds one of many. NULL: it looks through DOMAINS. */
+    const apr_hash_t *exact_domains;           /* name → const demit_domain_settings_t * */
+    const apr_array_header_t *pattern_domains; /* const demit_domain_settings_t *, in file order */
 } demit_settings_t;
 
-/* The settings that apply to DOMAIN (lower case, A-label or U-label): exact name first, then the first pattern. */
+/*
+ * The settings that apply to DOMAIN (lower case, A-label or U-label, compared as written): exact name first, then the
+ * first pattern, else any_domain. Never NULL. Any thread.
+ */
 const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *settings, const char *domain);
 
-/* Whether PATTERN as in Relay_Domains ("example.com", "*.example.com", "*example.com") matches DOMAIN (lower case). */
+/* Whether PATTERN as in Relay_Domains ("example.com", "*.example.com", "*example.com") matches DOMAIN (lower case). Any
+ * thread. */
 bool demit_domain_matches(const char *pattern, const char *domain);
 
-/* Whether mail for DOMAIN stays here: it has a Domain scope that delivers by Maildir or LMTP. */
+/* Whether mail for DOMAIN stays here: it has a Domain scope that delivers by Maildir or LMTP. Any thread. */
 bool demit_settings_is_local(const demit_settings_t *settings, const char *domain);
 
 #endif
