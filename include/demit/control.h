@@ -1,9 +1,10 @@
 /*
  * The console: answers operators on a Unix socket. Its connections live on the main thread's loop.
  *
- * Wire: the client sends one line, `text COMMAND WORDS…` or `json COMMAND WORDS…`; the daemon answers with a line
- * `ok EXIT-CODE` or `error EXIT-CODE`, then the body, and closes. Who may ask: root, the daemon's own user, members of
- * Control_Group, by peer credentials.
+ * Wire: the client sends one line of at most 1024 bytes, `text COMMAND WORDS…` or `json COMMAND WORDS…`; the daemon
+ * answers with a line `ok EXIT-CODE SIZE` or `error EXIT-CODE SIZE`, then a body of SIZE bytes, and closes. Fewer bytes
+ * than SIZE: the answer was cut. Who may ask: root, the daemon's own user, members of Control_Group, by peer
+ * credentials; another is refused before a byte of his is read, in text.
  */
 #ifndef DEMIT_CONTROL_H
 #define DEMIT_CONTROL_H
@@ -30,21 +31,31 @@ typedef struct demit_control_options {
     demit_smtp_server_t *server;
     demit_loop_t *const *loops;
     uint32_t loop_count;
-    void (*shutdown)(void *baton); /* begin the graceful stop */
+    void (*shutdown)(void *baton); /* begin the graceful stop: on the loop, once, when the answer is out */
     void *baton;
 } demit_control_options_t;
 
+/*
+ * Makes the console; it opens nothing yet. OPTIONS is copied. POOL must outlive the loop and the queue's thread, which
+ * may hold a request of a client that has long gone. Main thread.
+ */
 apr_status_t demit_control_create(demit_control_t **control, const demit_control_options_t *options, apr_pool_t *pool)
     __attribute__((warn_unused_result));
 
 /*
- * Binds the sockets of the settings' control listeners, as the present identity: a stale one is removed only if
- * connecting to it gives ECONNREFUSED; mode as File_Mode. They answer once the loop runs.
+ * Binds the sockets of the settings' enabled control listeners, as the present identity: a stale one is removed only if
+ * connecting to it gives ECONNREFUSED; mode as File_Mode; no link is followed. They answer once the loop runs. All or
+ * none: on failure ERROR is one line, what and why (APR_EEXIST: something else than a socket is there; EADDRINUSE:
+ * another process answers there; …). Main thread, before the loop runs or on it; changes the umask for a moment.
  */
 apr_status_t demit_control_listen(demit_control_t *control, char *error, size_t error_size)
     __attribute__((warn_unused_result));
 
-/* Closes the sockets and removes their names. */
+/*
+ * Closes the sockets and removes their names, if they are still ours. Clients that wait for an answer are dropped,
+ * answers on their way out are finished while the loop runs on. Main thread, on the loop or when it has ended, but
+ * before its pool goes; again: harmless.
+ */
 void demit_control_close(demit_control_t *control);
 
 #endif
