@@ -1,0 +1,233 @@
+#include "core/control/client.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <apr_network_io.h>
+#include <apr_strings.h>
+
+#include "core/control/exit_code.h"
+#include "core/control/request.h"
+
+enum { HEADER_MAX = 64, PIECE_BYTES = 16 * 1024 };
+
+typedef struct answer_reader {
+    apr_socket_t *socket;
+    char bytes[PIECE_BYTES];
+    size_t start, size; /* what is in BYTES and not yet taken */
+} answer_reader_t;
+
+static void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static void complain(const char *format, ...)
+{
+    va_list arguments;
+
+    fflush(stdout);
+    fputs("demitctl: ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+/* ---- connecting ------------------------------------------------------------------------------------------------ */
+
+/* Says in an operator's words why there is no connection. */
+static int explain_failure(const char *path, apr_status_t status)
+{
+    char reason[128];
+
+    if (APR_STATUS_IS_ENOENT(status)) {
+        complain("no console at %s: is demitd running, and is this the Control_Listener of its configuration? "
+                 "(-s names another socket)",
+                 path);
+    } else if (APR_STATUS_IS_ECONNREFUSED(status)) {
+        complain("nobody answers at %s: demitd has ended and left its socket behind; start it again", path);
+    } else if (APR_STATUS_IS_EACCES(status)) {
+        complain("no permission to connect to %s: use sudo, or see Control_Group and File_Mode in demit.conf(5)", path);
+        return CONSOLE_EXIT_NO_PERMISSION;
+    } else if (APR_STATUS_IS_TIMEUP(status) || APR_STATUS_IS_EAGAIN(status)) {
+        complain("demitd at %s is too busy to answer; try again", path);
+    } else {
+        complain("cannot connect to %s: %s", path, apr_strerror(status, reason, sizeof(reason)));
+    }
+    return CONSOLE_EXIT_UNAVAILABLE;
+}
+
+static apr_status_t connect_to(apr_socket_t **socket, const console_question_t *question, apr_pool_t *pool)
+{
+    apr_sockaddr_t *address;
+
+    /* APR cuts a longer path silently, and the connection would go to another name. */
+    if (strlen(question->socket_path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
+        return APR_ENAMETOOLONG;
+    }
+    apr_status_t status = apr_sockaddr_info_get(&address, question->socket_path, APR_UNIX, 0, 0, pool);
+    if (status == APR_SUCCESS) {
+        status = apr_socket_create(socket, APR_UNIX, SOCK_STREAM, 0, pool);
+    }
+    if (status == APR_SUCCESS) {
+        status = apr_socket_timeout_set(*socket, question->timeout_us);
+    }
+    if (status == APR_SUCCESS) {
+        status = apr_socket_connect(*socket, address);
+    }
+    return status;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------------------------- */
+
+/* Makes the request line; NULL when the words cannot stand in one. */
+static const char *make_request(const console_question_t *question, apr_pool_t *pool)
+{
+    const char *line = question->json ? "json" : "text";
+
+    for (int i = 0; i < question->word_count; i++) {
+        for (const char *at = question->words[i]; *at != '\0'; at++) {
+            if ((unsigned char)*at < 0x20 || *at == 0x7f) {
+                complain("a word of the command holds a control character");
+                return NULL;
+            }
+        }
+        line = apr_pstrcat(pool, line, " ", question->words[i], NULL);
+    }
+    line = apr_pstrcat(pool, line, "\n", NULL);
+    if (strlen(line) > CONSOLE_LINE_MAX) {
+        complain("the command is longer than %d bytes", CONSOLE_LINE_MAX);
+        return NULL;
+    }
+    return line;
+}
+
+/*
+ * A failure is not looked at: who is refused is told so before his request is read, and then sending fails but the
+ * answer is there to be read. A daemon that is gone shows in the reading as well.
+ */
+static void send_request(apr_socket_t *socket, const char *line)
+{
+    size_t left = strlen(line);
+
+    while (left > 0) {
+        apr_size_t size = left;
+        if (apr_socket_send(socket, line, &size) != APR_SUCCESS) {
+            return;
+        }
+        line += size;
+        left -= size;
+    }
+}
+
+/* ---- the answer ------------------------------------------------------------------------------------------------ */
+
+/* Makes sure that something is there to take. False: no more comes. */
+static bool fill(answer_reader_t *reader)
+{
+    if (reader->start < reader->size) {
+        return true;
+    }
+    apr_size_t size = sizeof(reader->bytes);
+    (void)apr_socket_recv(reader->socket, reader->bytes, &size); /* bytes count, whatever came with them */
+    reader->start = 0;
+    reader->size = size;
+    return size > 0;
+}
+
+typedef struct answer_header {
+    bool is_error;
+    int exit_code;
+    unsigned long long size;
+} answer_header_t;
+
+/* Reads `ok 0 123` up to its newline. */
+static bool read_header(answer_reader_t *reader, answer_header_t *header)
+{
+    char line[HEADER_MAX];
+    char word[8], excess;
+    size_t used = 0;
+
+    while (used + 1 < sizeof(line) && fill(reader)) {
+        const char c = reader->bytes[reader->start++];
+        if (c == '\n') {
+            line[used] = '\0';
+            if (sscanf(line, "%7s %3d %18llu%c", word, &header->exit_code, &header->size, &excess) != 3) {
+                return false;
+            }
+            header->is_error = strcmp(word, "error") == 0;
+            return (header->is_error || strcmp(word, "ok") == 0) && header->exit_code >= 0 && header->exit_code < 256;
+        }
+        line[used++] = c;
+    }
+    return false;
+}
+
+/*
+ * The daemon sends nothing that a terminal would obey, but this program may be run by root against a socket that is
+ * somebody else's.
+ */
+static void defuse(char *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (((unsigned char)bytes[i] < 0x20 && bytes[i] != '\n') || bytes[i] == 0x7f) {
+            bytes[i] = '?';
+        }
+    }
+}
+
+/* Passes the body on; returns how much of it is missing. */
+static unsigned long long print_body(answer_reader_t *reader, unsigned long long size, FILE *out)
+{
+    while (size > 0 && fill(reader)) {
+        const size_t there = reader->size - reader->start;
+        const size_t take = size < there ? (size_t)size : there;
+        defuse(reader->bytes + reader->start, take);
+        (void)fwrite(reader->bytes + reader->start, 1, take, out); /* ferror() tells, later */
+        reader->start += take;
+        size -= take;
+    }
+    return size;
+}
+
+static int print_answer(answer_reader_t *reader, const console_question_t *question)
+{
+    answer_header_t header;
+
+    if (!read_header(reader, &header)) {
+        complain("demitd at %s gave no answer (it stops, or is too busy, or is not demitd)", question->socket_path);
+        return CONSOLE_EXIT_UNAVAILABLE;
+    }
+    FILE *out = header.is_error && !question->json ? stderr : stdout;
+    if (out == stderr) {
+        fputs("demitctl: ", stderr);
+    }
+    const unsigned long long missing = print_body(reader, header.size, out);
+    if (missing > 0) {
+        complain("the answer was cut: %llu bytes are missing", missing);
+        return CONSOLE_EXIT_IO;
+    }
+    if (fflush(out) != 0 || ferror(out)) {
+        complain("cannot print the answer: %s", strerror(errno));
+        return CONSOLE_EXIT_IO;
+    }
+    return header.exit_code;
+}
+
+int console_ask(const console_question_t *question, apr_pool_t *pool)
+{
+    const char *line = make_request(question, pool);
+
+    if (line == NULL) {
+        return CONSOLE_EXIT_USAGE;
+    }
+    answer_reader_t *reader = apr_pcalloc(pool, sizeof(*reader));
+    const apr_status_t status = connect_to(&reader->socket, question, pool);
+    if (status != APR_SUCCESS) {
+        return explain_failure(question->socket_path, status);
+    }
+    send_request(reader->socket, line);
+    return print_answer(reader, question);
+}
