@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-static const char *const not_a_domain = "the domain is not well-formed";
+static const char *const not_a_domain = "The domain is not well-formed";
 
 static bool is_digit(char c)
 {
@@ -191,30 +191,30 @@ const char *demit_address_parse(demit_address_t *address, const char *text, size
 {
     *address = (demit_address_t){.local_part = text, .is_utf8 = has_8bit(text, size)};
     if (size == 0) {
-        return "the address is empty";
+        return "The address is empty";
     }
     if (size > DEMIT_PATH_MAX - 2) {
-        return "the address is too long";
+        return "The address is too long";
     }
     if (address->is_utf8 && !utf8) {
-        return "the address needs SMTPUTF8";
+        return "The address needs SMTPUTF8";
     }
     if (address->is_utf8 && !demit_utf8_is_valid(text, size)) {
-        return "the address is not UTF-8";
+        return "The address is not UTF-8";
     }
     size_t local = text[0] == '"' ? quoted_string_size(text, size) : dot_string_size(text, size);
     if (local == 0) {
-        return "the local part is not well-formed";
+        return "The local part is not well-formed";
     }
     if (local > DEMIT_LOCAL_PART_MAX) {
-        return "the local part is too long";
+        return "The local part is too long";
     }
     address->local_part_size = local;
     if (local == size) {
-        return demit_slice_is((demit_slice_t){text, size}, "postmaster") ? NULL : "the address has no domain";
+        return demit_slice_is((demit_slice_t){text, size}, "postmaster") ? NULL : "The address has no domain";
     }
     if (text[local] != '@') {
-        return "the local part is not well-formed";
+        return "The local part is not well-formed";
     }
     address->domain = text + local + 1;
     address->domain_size = size - local - 1;

@@ -13,6 +13,7 @@ typedef struct command {
         demit_rcpt_arguments_t rcpt;
         demit_bdat_arguments_t bdat;
     } parsed;
+    char reply[128]; /* a refusal that is put together */
 } command_t;
 
 typedef struct verb {
@@ -88,27 +89,31 @@ static void proceed_helo(demit_session_t *session, const command_t *command)
 /* ---- MAIL, RCPT ---------------------------------------------------------------------------------------------------
  */
 
-/* The reply to what the grammar says about a path: of the sender, or of a recipient. */
-static const char *grammar_reply(demit_grammar_error_t error, bool sender)
+/* The reply to what the grammar says about MAIL or RCPT, in COMMAND; NULL when it is content. */
+static const char *grammar_reply(command_t *command, demit_grammar_error_t error, const char *address_code,
+                                 const char *reason)
 {
+    const char *code = NULL;
+
     switch (error) {
     case DEMIT_GRAMMAR_OK:
         return NULL;
     case DEMIT_GRAMMAR_SYNTAX:
-        return sender ? "501 5.5.4 Syntax: MAIL FROM:<address> [parameters]"
-                      : "501 5.5.4 Syntax: RCPT TO:<address> [parameters]";
-    case DEMIT_GRAMMAR_BAD_ADDRESS:
-        return sender ? "501 5.1.7 Sender address is not well-formed"
-                      : "501 5.1.3 Recipient address is not well-formed";
-    case DEMIT_GRAMMAR_NEEDS_UTF8:
-        return sender ? "553 5.6.7 This address needs SMTPUTF8, which MAIL did not ask for"
-                      : "553 5.6.7 This address needs SMTPUTF8, which MAIL did not ask for";
-    case DEMIT_GRAMMAR_UNKNOWN_PARAMETER:
-        return "555 5.5.4 Parameter not recognized";
     case DEMIT_GRAMMAR_BAD_PARAMETER:
-        return "501 5.5.4 A parameter's value is not well-formed, or it stands twice";
+        code = "501 5.5.4";
+        break;
+    case DEMIT_GRAMMAR_BAD_ADDRESS:
+        code = address_code;
+        break;
+    case DEMIT_GRAMMAR_NEEDS_UTF8:
+        code = "553 5.6.7"; /* RFC 6531 section 3.5 */
+        break;
+    case DEMIT_GRAMMAR_UNKNOWN_PARAMETER:
+        code = "555 5.5.4"; /* RFC 5321 section 4.1.1.11 */
+        break;
     }
-    return NULL;
+    apr_snprintf(command->reply, sizeof command->reply, "%s %s", code, reason);
+    return command->reply;
 }
 
 static const char *check_mail(const demit_session_t *session, command_t *command)
@@ -116,7 +121,8 @@ static const char *check_mail(const demit_session_t *session, command_t *command
     demit_mail_arguments_t *mail = &command->parsed.mail;
     uint64_t limit = session->settings->max_message_size_bytes;
     const char *reason = NULL;
-    const char *refusal = grammar_reply(demit_mail_parse(mail, command->argument, &reason), true);
+    demit_grammar_error_t error = demit_mail_parse(mail, command->argument, &reason);
+    const char *refusal = grammar_reply(command, error, "501 5.1.7", reason);
 
     if (refusal == NULL && limit != 0 && mail->has_size && mail->size_bytes > limit) {
         return demit_failure_reply(DEMIT_FAILURE_TOO_LARGE);
@@ -150,8 +156,8 @@ static const char *check_rcpt(const demit_session_t *session, command_t *command
     const demit_transaction_t *transaction = session->transaction;
     bool utf8 = (transaction->envelope.flags & DEMIT_MESSAGE_SMTPUTF8) != 0;
     const char *reason = NULL;
-    const char *refusal =
-        grammar_reply(demit_rcpt_parse(&command->parsed.rcpt, command->argument, utf8, &reason), false);
+    demit_grammar_error_t error = demit_rcpt_parse(&command->parsed.rcpt, command->argument, utf8, &reason);
+    const char *refusal = grammar_reply(command, error, "501 5.1.3", reason);
 
     if (refusal == NULL && transaction->accepted_count >= session->settings->max_recipients) {
         return "452 4.5.3 Too many recipients";
@@ -257,8 +263,11 @@ static const verb_t *find_verb(demit_slice_t word)
 }
 
 /* The table has said no; this only finds words for it. */
-static const char *out_of_order_reply(const demit_session_t *session)
+static const char *out_of_order_reply(const demit_session_t *session, const verb_t *verb)
 {
+    if (session->state == DEMIT_SESSION_MAIL && (verb->states & DEMIT_SESSION_RCPT) != 0) {
+        return "554 5.5.1 No valid recipients"; /* RFC 5321 section 3.3 */
+    }
     switch (session->state) {
     case DEMIT_SESSION_CONNECTED:
         return "503 5.5.1 Say EHLO or HELO first";
@@ -284,7 +293,7 @@ static const char *check(const demit_session_t *session, const verb_t *verb, com
     bool bare = command->argument.size == 0;
 
     if (((unsigned)session->state & verb->states) == 0) {
-        return out_of_order_reply(session);
+        return out_of_order_reply(session, verb);
     }
     if ((verb->flags & NO_ARGUMENT) != 0 && !bare) {
         return "501 5.5.4 This command takes no argument";
@@ -336,7 +345,8 @@ void demit_command_run(demit_session_t *session, demit_slice_t line)
     }
     const char *space = memchr(line.text, ' ', line.size);
     demit_slice_t word = {line.text, space != NULL ? (size_t)(space - line.text) : line.size};
-    command_t command = {.argument = {line.text + word.size, line.size - word.size}};
+    command_t command;
+    command.argument = (demit_slice_t){line.text + word.size, line.size - word.size};
     while (command.argument.size > 0 && *command.argument.text == ' ') {
         command.argument.text++;
         command.argument.size--;

@@ -326,7 +326,7 @@ static bool drop_source_route(demit_slice_t *path, bool utf8)
 static demit_grammar_error_t read_address(demit_slice_t *path, demit_address_t *address, bool utf8, const char **reason)
 {
     if (!drop_source_route(path, utf8)) {
-        *reason = "the source route is not well-formed";
+        *reason = "The source route is not well-formed";
         return DEMIT_GRAMMAR_BAD_ADDRESS;
     }
     *reason = demit_address_parse(address, path->text, path->size, utf8);
@@ -354,7 +354,7 @@ demit_grammar_error_t demit_mail_parse(demit_mail_arguments_t *mail, demit_slice
     }
     error = read_address(&mail->path, &mail->sender, (mail->flags & DEMIT_MESSAGE_SMTPUTF8) != 0, reason);
     if (error == DEMIT_GRAMMAR_OK && mail->sender.domain == NULL) {
-        *reason = "the address has no domain";
+        *reason = "The address has no domain";
         return DEMIT_GRAMMAR_BAD_ADDRESS;
     }
     return error;
