@@ -1,0 +1,530 @@
+#include "survey.h"
+#include "scan.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_errno.h>
+
+/* Makes room for one more element of an array that grows; false: no memory. */
+static bool make_room(void **array, uint32_t count, uint32_t *capacity, size_t element_size)
+{
+    uint32_t bigger = *capacity * 2 + 64;
+    void *moved;
+
+    if (count < *capacity)
+        return true;
+    moved = realloc(*array, bigger * element_size);
+    if (moved == NULL)
+        return false;
+    *array = moved;
+    *capacity = bigger;
+    return true;
+}
+
+#define ROOM(array, count, capacity) make_room((void **)&(array), (count), &(capacity), sizeof *(array))
+
+void spool_survey_init(spool_survey_t *survey, const demit_files_t *files, int directory,
+                       spool_survey_segment_t *segments, uint32_t count)
+{
+    memset(survey, 0, sizeof *survey);
+    survey->files = files;
+    survey->directory = directory;
+    survey->segments = segments;
+    survey->segment_count = count;
+}
+
+void spool_survey_free(spool_survey_t *survey)
+{
+    for (uint32_t i = 0; i < survey->segment_count; i++) {
+        free(survey->segments[i].chunks);
+        free(survey->segments[i].elders);
+    }
+    if (survey->scan != NULL)
+        spool_scan_free(survey->scan);
+    free(survey->scan);
+    free(survey->entries);
+    free(survey->slots);
+    free(survey->states);
+    free(survey->suspects);
+    free(survey->marks);
+}
+
+uint32_t spool_survey_find(const spool_survey_t *survey, uint32_t number)
+{
+    uint32_t low = 0, high = survey->segment_count;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (survey->segments[middle].header.number < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < survey->segment_count && survey->segments[low].header.number == number ? low : survey->segment_count;
+}
+
+/* ---- the table of messages ---- */
+
+static uint32_t slot_of(const spool_survey_t *survey, uint64_t id)
+{
+    uint32_t slot = (uint32_t)((id * 0x9E3779B97F4A7C15u) >> 32) & (survey->slot_count - 1);
+
+    while (survey->slots[slot] != 0 && survey->entries[survey->slots[slot] - 1].id != id)
+        slot = (slot + 1) & (survey->slot_count - 1);
+    return slot;
+}
+
+static bool rehash(spool_survey_t *survey)
+{
+    uint32_t *old = survey->slots, count = survey->slot_count ? survey->slot_count * 2 : 1024;
+
+    survey->slots = calloc(count, sizeof *survey->slots);
+    if (survey->slots == NULL) {
+        survey->slots = old;
+        return false;
+    }
+    survey->slot_count = count;
+    for (uint32_t i = 0; i < survey->entry_count; i++)
+        survey->slots[slot_of(survey, survey->entries[i].id)] = i + 1;
+    free(old);
+    return true;
+}
+
+/* The entry of message ID, made if need be; NULL: no memory. */
+static spool_survey_entry_t *entry_of(spool_survey_t *survey, uint64_t id)
+{
+    uint32_t slot;
+
+    if (survey->entry_count >= survey->slot_count / 2 && !rehash(survey))
+        return NULL;
+    slot = slot_of(survey, id);
+    if (survey->slots[slot] == 0) {
+        if (!ROOM(survey->entries, survey->entry_count, survey->entry_capacity))
+            return NULL;
+        survey->entries[survey->entry_count] = (spool_survey_entry_t){.id = id};
+        survey->slots[slot] = ++survey->entry_count;
+    }
+    return &survey->entries[survey->slots[slot] - 1];
+}
+
+static bool note_elder(spool_survey_segment_t *segment, uint32_t number, bool firm)
+{
+    if (number == segment->header.number)
+        return true;
+    for (uint32_t i = segment->elder_count; i > 0; i--)
+        if (segment->elders[i - 1].number == number) {
+            segment->elders[i - 1].firm |= firm;
+            return true;
+        }
+    if (!ROOM(segment->elders, segment->elder_count, segment->elder_capacity))
+        return false;
+    segment->elders[segment->elder_count++] = (spool_elder_t){number, firm};
+    return true;
+}
+
+/* ---- what is found ---- */
+
+static bool take_outcome(spool_survey_t *survey, spool_survey_segment_t *segment, const unsigned char *bytes,
+                         size_t size)
+{
+    spool_outcome_view_t view;
+    spool_survey_entry_t *entry;
+    uint32_t target;
+
+    if (!spool_outcome_decode(&view, bytes, size))
+        return true; /* its checksum was good, so we wrote it so: nothing that can be helped */
+    target = spool_survey_find(survey, view.segment);
+    if (target < survey->segment_count && survey->segments[target].header.epoch == view.epoch &&
+        !note_elder(segment, view.segment, false))
+        return false;
+    entry = entry_of(survey, view.id);
+    if (entry == NULL)
+        return false;
+    entry->final |= view.final;
+    entry->delay_dsn_sent |= view.delay_dsn_sent;
+    spool_retry_join(&entry->attempts, &entry->next_attempt_us, view.attempts, view.next_attempt_us);
+    for (uint32_t i = 0; i < view.count && !entry->final; i++) {
+        struct spool_survey_state *state;
+
+        if (!ROOM(survey->states, survey->state_count, survey->state_capacity))
+            return false;
+        state = &survey->states[survey->state_count++];
+        spool_outcome_entry(&view, i, &state->recipient, &state->state);
+        state->next = entry->states;
+        entry->states = survey->state_count;
+    }
+    return true;
+}
+
+/* Of two copies of a message the younger counts, and must not go before the older. */
+static bool take_message(spool_survey_t *survey, uint32_t index, const spool_found_t *found)
+{
+    spool_survey_entry_t *entry = entry_of(survey, found->record.id);
+
+    if (entry == NULL)
+        return false;
+    survey->segments[index].messages++;
+    if (entry->sequence == 0 || entry->sequence < found->record.sequence) {
+        bool noted = entry->sequence == 0 ||
+                     note_elder(&survey->segments[index], survey->segments[entry->segment].header.number, true);
+
+        entry->sequence = found->record.sequence;
+        entry->segment = index;
+        entry->block = (uint32_t)(found->offset / SPOOL_ALIGN);
+        return noted;
+    }
+    return note_elder(&survey->segments[entry->segment], survey->segments[index].header.number, true);
+}
+
+static bool take_chunk(spool_survey_segment_t *segment, const spool_found_t *found)
+{
+    if (!ROOM(segment->chunks, segment->chunks_found, segment->chunk_capacity))
+        return false;
+    segment->chunks[segment->chunks_found++] =
+        (struct chunk_place){found->offset, found->record.sequence, found->record.body_size};
+    return true;
+}
+
+static bool take_record(spool_survey_t *survey, uint32_t index, const spool_found_t *found)
+{
+    const unsigned char *outcome =
+        found->meta + found->record.envelope_size + (size_t)found->record.chunk_count * SPOOL_CHUNK_REF_SIZE;
+    bool taken = true;
+
+    survey->records++;
+    if (found->record.type == SPOOL_MESSAGE)
+        taken = take_message(survey, index, found);
+    else if (found->record.type == SPOOL_CHUNK)
+        taken = take_chunk(&survey->segments[index], found);
+    if (taken && found->record.outcome_size > 0)
+        taken = take_outcome(survey, &survey->segments[index], outcome, found->record.outcome_size);
+    return taken;
+}
+
+/* ---- marks and suspects ---- */
+
+static bool raise_mark(spool_survey_t *survey, uint64_t durable)
+{
+    uint64_t generation = durable >> SPOOL_GENERATION_SHIFT;
+
+    for (uint32_t i = survey->mark_count; i > 0; i--)
+        if (survey->marks[i - 1].generation == generation) {
+            if (survey->marks[i - 1].mark < durable)
+                survey->marks[i - 1].mark = durable;
+            return true;
+        }
+    if (!ROOM(survey->marks, survey->mark_count, survey->mark_capacity))
+        return false;
+    survey->marks[survey->mark_count++] = (struct spool_survey_mark){generation, durable};
+    return true;
+}
+
+static uint64_t mark_of(const spool_survey_t *survey, uint64_t sequence)
+{
+    for (uint32_t i = 0; i < survey->mark_count; i++)
+        if (survey->marks[i].generation == sequence >> SPOOL_GENERATION_SHIFT)
+            return survey->marks[i].mark;
+    return 0;
+}
+
+static bool suspect(spool_survey_t *survey, const spool_damage_t *damage)
+{
+    if (!ROOM(survey->suspects, survey->suspect_count, survey->suspect_capacity))
+        return false;
+    survey->suspects[survey->suspect_count++] = *damage;
+    return true;
+}
+
+static void tell(spool_survey_t *survey, const spool_damage_t *damage)
+{
+    uint32_t index = spool_survey_find(survey, damage->segment);
+
+    *(damage->torn ? &survey->torn : &survey->damaged) += damage->count;
+    if (!damage->torn && index < survey->segment_count)
+        survey->segments[index].damaged = true;
+    if (survey->on_damage != NULL)
+        survey->on_damage(survey->baton, damage);
+}
+
+/* Now that the marks are known: what of DAMAGE was acknowledged, and what is above the mark. */
+static void judge(spool_survey_t *survey, const spool_damage_t *damage)
+{
+    uint64_t mark = mark_of(survey, damage->first), last = damage->first + damage->count - 1;
+    spool_damage_t part = *damage;
+
+    if (damage->first <= mark) {
+        part.count = (last < mark ? last : mark) - damage->first + 1;
+        part.torn = false;
+        tell(survey, &part);
+    }
+    if (last > mark) {
+        part.first = damage->first > mark ? damage->first : mark + 1;
+        part.count = last - part.first + 1;
+        part.torn = true;
+        tell(survey, &part);
+    }
+}
+
+/* ---- one segment ---- */
+
+/* Sequences run without a gap: what is skipped is missing. */
+static bool miss(spool_survey_t *survey, spool_survey_segment_t *segment, uint64_t next)
+{
+    spool_damage_t damage = {.what = "missing", .segment = segment->header.number, .offset = segment->end};
+
+    if (next <= segment->expected || segment->expected == 0)
+        return true;
+    damage.first = segment->expected;
+    damage.count = next - segment->expected;
+    segment->expected = next;
+    return suspect(survey, &damage);
+}
+
+static bool see_record(spool_survey_t *survey, uint32_t index, const spool_found_t *found)
+{
+    spool_survey_segment_t *segment = &survey->segments[index];
+    const spool_record_header_t *record = &found->record;
+    spool_damage_t damage = {.what = "corrupt",
+                             .segment = segment->header.number,
+                             .offset = found->offset,
+                             .first = record->sequence,
+                             .count = 1,
+                             .id = record->id};
+    bool fine;
+
+    if (record->sequence > segment->void_after) {
+        survey->void_records++;
+        return true;
+    }
+    if (segment->expected == 0) /* the header is lost: nobody knows what came before */
+        segment->expected = record->sequence;
+    fine = miss(survey, segment, record->sequence);
+    segment->expected = record->sequence + 1;
+    segment->end = found->offset + spool_record_size(record);
+    return fine && (found->good ? take_record(survey, index, found) : suspect(survey, &damage));
+}
+
+/*
+ * A good batch header says which sequences were written here, should their records be unreadable: its own, and those
+ * that were durable before it, which stand here or in an older segment. CLAIMED: the sequence after the last of them.
+ */
+static bool see_batch(spool_survey_t *survey, const spool_survey_segment_t *segment, const spool_batch_header_t *batch,
+                      uint64_t *claimed)
+{
+    uint64_t next = batch->first_sequence + batch->record_count;
+
+    if (batch->durable >= next)
+        next = batch->durable + 1;
+    if (next > *claimed && next - 1 <= segment->void_after)
+        *claimed = next;
+    return raise_mark(survey, batch->durable);
+}
+
+static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
+{
+    spool_survey_segment_t *segment = &survey->segments[index];
+    spool_found_t found;
+    spool_scan_event_t event;
+    uint64_t claimed = 0;
+    bool noted;
+    int fd, error;
+
+    error = spool_segment_file_open(survey->files, survey->directory, segment->header.number, &fd);
+    if (error != 0)
+        return APR_FROM_OS_ERROR(error);
+    noted = raise_mark(survey, segment->header.durable);
+    segment->expected = segment->header.first_sequence;
+    segment->end = SPOOL_BLOCK;
+    spool_scan_begin(survey->scan, survey->files, fd, segment->header.epoch, segment->file_size);
+    while (noted && (event = spool_scan_next(survey->scan, &found)) != SPOOL_SCAN_END)
+        noted = event == SPOOL_SCAN_BATCH ? see_batch(survey, segment, &found.batch, &claimed)
+                                          : see_record(survey, index, &found);
+    (void)survey->files->close(survey->files, fd);
+    if (segment->last_wanted != 0 && segment->last_wanted + 1 > claimed)
+        claimed = segment->last_wanted + 1;
+    if (noted)
+        noted = miss(survey, segment, claimed);
+    return noted ? survey->scan->status : APR_ENOMEM;
+}
+
+/* What a segment's successor says about it: how far it was good, and even its epoch if its own header is lost. */
+static void read_successors(spool_survey_t *survey)
+{
+    for (uint32_t i = 0; i < survey->segment_count; i++)
+        survey->segments[i].void_after = UINT64_MAX;
+    for (uint32_t i = 0; i < survey->segment_count; i++) {
+        const spool_segment_header_t *header = &survey->segments[i].header;
+        uint32_t index = survey->segments[i].readable && header->previous_number != 0
+                             ? spool_survey_find(survey, header->previous_number)
+                             : survey->segment_count;
+        spool_survey_segment_t *previous;
+
+        if (index == survey->segment_count)
+            continue;
+        previous = &survey->segments[index];
+        if (!previous->readable) {
+            previous->header.epoch = header->previous_epoch;
+            previous->header.first_sequence = 0;
+        }
+        if (previous->header.epoch != header->previous_epoch)
+            continue;
+        previous->last_wanted = header->previous_last;
+        if (header->previous_abandoned) {
+            previous->void_after = header->previous_last;
+            (void)note_elder(&survey->segments[i], header->previous_number, true);
+        }
+    }
+}
+
+/*
+ * A segment without a good header. With an epoch from its successor its records can still be found (and its first
+ * sequence is then that of the first record); without one, nothing in it can be told from noise.
+ */
+static void judge_header(spool_survey_t *survey, spool_survey_segment_t *segment)
+{
+    spool_damage_t damage = {.what = "header", .segment = segment->header.number, .count = 1};
+
+    tell(survey, &damage);
+}
+
+apr_status_t spool_survey_run(spool_survey_t *survey)
+{
+    apr_status_t status = APR_SUCCESS;
+
+    survey->scan = calloc(1, sizeof *survey->scan);
+    if (survey->scan == NULL)
+        return APR_ENOMEM;
+    read_successors(survey);
+    for (uint32_t i = 0; i < survey->segment_count && status == APR_SUCCESS; i++) {
+        if (!survey->segments[i].readable)
+            judge_header(survey, &survey->segments[i]);
+        if (survey->segments[i].readable || survey->segments[i].header.epoch != 0)
+            status = survey_segment(survey, i);
+    }
+    survey->unreadable_blocks = survey->scan->unreadable;
+    for (uint32_t i = 0; i < survey->suspect_count && status == APR_SUCCESS; i++)
+        judge(survey, &survey->suspects[i]);
+    return status;
+}
+
+/* ---- the living ---- */
+
+static bool chunk_is_there(const spool_survey_t *survey, const spool_chunk_ref_t *ref)
+{
+    uint32_t index = spool_survey_find(survey, ref->segment), low = 0, high;
+    const spool_survey_segment_t *segment = &survey->segments[index];
+
+    if (index == survey->segment_count || segment->header.epoch != ref->epoch)
+        return false;
+    high = segment->chunks_found;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (segment->chunks[middle].offset < ref->offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < segment->chunks_found && segment->chunks[low].offset == ref->offset &&
+           segment->chunks[low].sequence == ref->sequence && segment->chunks[low].length == ref->length;
+}
+
+static bool all_chunks_are_there(const spool_survey_t *survey, const spool_survey_message_t *message)
+{
+    for (uint32_t i = 0; i < message->chunk_count; i++) {
+        spool_chunk_ref_t ref;
+
+        spool_chunk_ref_decode(&ref, message->chunk_refs + (size_t)i * SPOOL_CHUNK_REF_SIZE);
+        if (!chunk_is_there(survey, &ref))
+            return false;
+    }
+    return true;
+}
+
+/* Joins what outcomes say into the envelope that stands in the record. */
+static void join(const spool_survey_t *survey, const spool_survey_entry_t *entry, demit_envelope_t *envelope)
+{
+    envelope->delay_dsn_sent |= entry->delay_dsn_sent;
+    spool_retry_join(&envelope->attempts, &envelope->next_attempt_us, entry->attempts, entry->next_attempt_us);
+    for (uint32_t i = entry->states; i != 0; i = survey->states[i - 1].next) {
+        const struct spool_survey_state *state = &survey->states[i - 1];
+
+        if (state->recipient < envelope->recipient_count && state->state > envelope->recipients[state->recipient].state)
+            envelope->recipients[state->recipient].state = state->state;
+    }
+}
+
+/* Reads the message of ENTRY from the segment that is being scanned. NULL: fine; else what is wrong. */
+static const char *read_message(spool_survey_t *survey, const spool_survey_entry_t *entry,
+                                spool_survey_message_t *message, apr_pool_t *pool)
+{
+    uint64_t offset = (uint64_t)entry->block * SPOOL_ALIGN;
+    spool_found_t found;
+
+    if (!spool_scan_record_at(survey->scan, offset, &found) || !found.good)
+        return "corrupt"; /* it was good a moment ago: the disk is dying */
+    if (demit_envelope_decode(&message->envelope, found.meta, found.record.envelope_size, pool) != APR_SUCCESS)
+        return "envelope";
+    message->segment = entry->segment;
+    message->location = spool_location(survey->segments[entry->segment].header.number, offset);
+    message->chunk_refs = found.meta + found.record.envelope_size;
+    message->chunk_count = found.record.chunk_count;
+    if (!all_chunks_are_there(survey, message))
+        return "chunk";
+    join(survey, entry, message->envelope);
+    return NULL;
+}
+
+static void tell_lost(spool_survey_t *survey, const spool_survey_entry_t *entry, const char *what)
+{
+    spool_damage_t damage = {.what = what,
+                             .segment = survey->segments[entry->segment].header.number,
+                             .offset = (uint64_t)entry->block * SPOOL_ALIGN,
+                             .first = entry->sequence,
+                             .count = 1,
+                             .id = entry->id};
+
+    judge(survey, &damage);
+}
+
+apr_status_t spool_survey_each(spool_survey_t *survey,
+                               apr_status_t (*each)(void *baton, const spool_survey_message_t *message), void *baton,
+                               apr_pool_t *pool)
+{
+    uint32_t open = UINT32_MAX; /* index of the segment whose file is FD */
+    apr_status_t status = APR_SUCCESS;
+    int fd = -1;
+
+    for (uint32_t i = 0; i < survey->entry_count && status == APR_SUCCESS; i++) {
+        const spool_survey_entry_t *entry = &survey->entries[i];
+        spool_survey_message_t message;
+        const char *wrong;
+
+        if (entry->sequence == 0 || entry->final)
+            continue;
+        if (entry->segment != open) {
+            const spool_survey_segment_t *segment = &survey->segments[entry->segment];
+
+            if (open != UINT32_MAX)
+                (void)survey->files->close(survey->files, fd);
+            open = UINT32_MAX;
+            status = APR_FROM_OS_ERROR(
+                spool_segment_file_open(survey->files, survey->directory, segment->header.number, &fd));
+            if (status != APR_SUCCESS)
+                break;
+            open = entry->segment;
+            spool_scan_begin(survey->scan, survey->files, fd, segment->header.epoch, segment->file_size);
+        }
+        wrong = read_message(survey, entry, &message, pool);
+        if (wrong != NULL)
+            tell_lost(survey, entry, wrong);
+        else
+            status = each(baton, &message);
+        apr_pool_clear(pool);
+    }
+    if (open != UINT32_MAX)
+        (void)survey->files->close(survey->files, fd);
+    return status;
+}

@@ -1,0 +1,101 @@
+/*
+ * What a spool holds: goes through all segments of earlier runs, tells damage from torn tails, and joins what it finds
+ * of each message. Recovery and the offline check are both made of this.
+ */
+#ifndef DEMIT_SPOOL_SURVEY_H
+#define DEMIT_SPOOL_SURVEY_H
+
+#include "scan.h"
+#include "spool_priv.h"
+
+/* Something that is not what was written. COUNT records from sequence FIRST on, near OFFSET of SEGMENT. */
+typedef struct spool_damage {
+    const char *what; /* "missing", "corrupt", "header", "chunk", "envelope" */
+    uint32_t segment;
+    uint64_t offset, first, count;
+    uint64_t id; /* of the message, 0: not known */
+    bool torn;   /* above the durable mark: it was never acknowledged */
+} spool_damage_t;
+
+typedef struct spool_survey_segment {
+    spool_segment_header_t header;
+    bool readable; /* its header is known */
+    bool damaged;
+    uint64_t file_size;
+    uint64_t void_after;  /* records above this sequence are void */
+    uint64_t last_wanted; /* the next segment says that records up to here were good; 0: it does not say */
+    uint64_t expected;    /* the sequence after the last one that was found */
+    uint64_t end;         /* offset behind the last thing that was found */
+    uint32_t messages, chunks_found;
+    struct chunk_place {
+        uint64_t offset, sequence;
+        uint32_t length;
+    } * chunks; /* good ones, by offset */
+    uint32_t chunk_capacity;
+    spool_elder_t *elders;
+    uint32_t elder_count, elder_capacity;
+} spool_survey_segment_t;
+
+/* One message, joined from all that was found about it. */
+typedef struct spool_survey_entry {
+    uint64_t id, sequence; /* of its youngest record; 0: only outcomes were found */
+    int64_t next_attempt_us;
+    uint32_t segment, block; /* index of the segment, location in it */
+    uint32_t attempts;
+    uint32_t states; /* index of the last noted recipient state + 1 */
+    bool final, delay_dsn_sent;
+} spool_survey_entry_t;
+
+typedef struct spool_survey {
+    const demit_files_t *files;
+    int directory;
+    void (*on_damage)(void *baton, const spool_damage_t *damage);
+    void *baton;
+
+    spool_survey_segment_t *segments; /* by number */
+    uint32_t segment_count;
+
+    spool_survey_entry_t *entries;
+    uint32_t entry_count, entry_capacity;
+    uint32_t *slots; /* open addressing: index of an entry + 1 */
+    uint32_t slot_count;
+    struct spool_survey_state {
+        uint32_t next, recipient;
+        demit_recipient_state_t state;
+    } * states;
+    uint32_t state_count, state_capacity;
+
+    spool_damage_t *suspects; /* until the marks are known */
+    uint32_t suspect_count, suspect_capacity;
+    struct spool_survey_mark {
+        uint64_t generation, mark;
+    } * marks;
+    uint32_t mark_count, mark_capacity;
+
+    spool_scan_t *scan;
+    uint64_t records, torn, damaged, void_records, unreadable_blocks;
+} spool_survey_t;
+
+/* SEGMENTS (COUNT, by number, with header, readable and file_size set) stay the caller's. */
+void spool_survey_init(spool_survey_t *survey, const demit_files_t *files, int directory,
+                       spool_survey_segment_t *segments, uint32_t count);
+/* Goes through all segments and reports what is not as it should be. */
+apr_status_t spool_survey_run(spool_survey_t *survey);
+
+/* One living message; the envelope is as it now stands, and lives in the pool given to spool_survey_each(). */
+typedef struct spool_survey_message {
+    demit_envelope_t *envelope;
+    demit_spool_location_t location;
+    uint32_t segment; /* index */
+    const unsigned char *chunk_refs;
+    uint32_t chunk_count;
+} spool_survey_message_t;
+/* Calls EACH for every living message; POOL is cleared after each. */
+apr_status_t spool_survey_each(spool_survey_t *survey,
+                               apr_status_t (*each)(void *baton, const spool_survey_message_t *message), void *baton,
+                               apr_pool_t *pool);
+void spool_survey_free(spool_survey_t *survey);
+/* The index of segment NUMBER, or the count: there is none. */
+uint32_t spool_survey_find(const spool_survey_t *survey, uint32_t number);
+
+#endif
