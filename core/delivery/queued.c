@@ -1,0 +1,212 @@
+#include "queued.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <apr_errno.h>
+
+enum { NOTE_MAX = 255, FIRST_BUCKETS = 1024 };
+
+/* ---- packing ---------------------------------------------------------------------------------------------------- */
+
+static size_t text_size(const char *text)
+{
+    return text != NULL ? strlen(text) + 1 : 0;
+}
+
+/* Appends TEXT to the block and gives its offset. The block was made large enough. */
+static uint32_t put_text(demit_queued_t *message, size_t *end, const char *text)
+{
+    if (text == NULL)
+        return 0;
+    size_t size = strlen(text) + 1, at = *end;
+    memcpy((char *)message + at, text, size);
+    *end = at + size;
+    return (uint32_t)at;
+}
+
+static size_t packed_size(const demit_envelope_t *envelope)
+{
+    size_t size = sizeof(demit_queued_t) + envelope->recipient_count * sizeof(demit_queued_recipient_t);
+    size += text_size(envelope->sender) + text_size(envelope->envid);
+    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
+        const demit_recipient_t *recipient = &envelope->recipients[i];
+        size += text_size(recipient->address) + text_size(recipient->original) + text_size(recipient->accepted);
+    }
+    return size;
+}
+
+static void pack_recipients(demit_queued_t *message, size_t *end, const demit_envelope_t *envelope)
+{
+    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
+        const demit_recipient_t *from = &envelope->recipients[i];
+        message->recipients[i] = (demit_queued_recipient_t){.address = put_text(message, end, from->address),
+                                                            .original = put_text(message, end, from->original),
+                                                            .accepted = put_text(message, end, from->accepted),
+                                                            .notify = from->notify,
+                                                            .state = (uint8_t)from->state};
+        if (from->state == DEMIT_RECIPIENT_PENDING)
+            message->pending++;
+    }
+}
+
+demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_location_t location)
+{
+    size_t size = packed_size(envelope);
+    if (size > UINT32_MAX)
+        return NULL;
+    demit_queued_t *message = calloc(1, size);
+    if (message == NULL)
+        return NULL;
+    message->id = envelope->id;
+    message->arrived_us = envelope->arrived_us;
+    message->next_attempt_us = envelope->next_attempt_us;
+    message->size_bytes = envelope->size_bytes;
+    message->location = location;
+    message->flags = envelope->flags;
+    message->ret = (uint8_t)envelope->ret;
+    message->attempts = envelope->attempts;
+    message->delay_dsn_sent = envelope->delay_dsn_sent;
+    message->recipient_count = envelope->recipient_count;
+    message->legs = &message->first_leg;
+
+    size_t end = sizeof(demit_queued_t) + envelope->recipient_count * sizeof(demit_queued_recipient_t);
+    message->sender = put_text(message, &end, envelope->sender);
+    message->envid = put_text(message, &end, envelope->envid);
+    pack_recipients(message, &end, envelope);
+    return message;
+}
+
+void demit_queued_free(demit_queued_t *message)
+{
+    demit_note_release(message->note);
+    if (message->legs != &message->first_leg)
+        free(message->legs);
+    free(message);
+}
+
+const char *demit_queued_text(const demit_queued_t *message, uint32_t offset)
+{
+    return offset != 0 ? (const char *)message + offset : NULL;
+}
+
+demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_t *pool)
+{
+    demit_envelope_t *envelope = apr_pcalloc(pool, sizeof(*envelope));
+    envelope->id = message->id;
+    envelope->arrived_us = message->arrived_us;
+    envelope->size_bytes = message->size_bytes;
+    envelope->flags = message->flags;
+    envelope->ret = (demit_ret_t)message->ret;
+    envelope->sender = demit_queued_text(message, message->sender);
+    envelope->envid = demit_queued_text(message, message->envid);
+    envelope->attempts = message->attempts;
+    envelope->next_attempt_us = message->next_attempt_us;
+    envelope->delay_dsn_sent = message->delay_dsn_sent;
+    envelope->recipient_count = message->recipient_count;
+    envelope->recipients = apr_pcalloc(pool, message->recipient_count * sizeof(demit_recipient_t));
+    for (uint32_t i = 0; i < message->recipient_count; i++) {
+        const demit_queued_recipient_t *from = &message->recipients[i];
+        envelope->recipients[i] = (demit_recipient_t){.address = demit_queued_text(message, from->address),
+                                                      .original = demit_queued_text(message, from->original),
+                                                      .accepted = demit_queued_text(message, from->accepted),
+                                                      .notify = from->notify,
+                                                      .state = (demit_recipient_state_t)from->state};
+    }
+    return envelope;
+}
+
+/* ---- notes ------------------------------------------------------------------------------------------------------ */
+
+demit_note_t *demit_note_make(demit_note_t *recent, const char *text)
+{
+    size_t size = strlen(text);
+    if (size > NOTE_MAX)
+        size = NOTE_MAX;
+    if (recent != NULL && strncmp(recent->text, text, size) == 0 && recent->text[size] == '\0') {
+        recent->references++;
+        return recent;
+    }
+    demit_note_t *note = malloc(sizeof(*note) + size + 1);
+    if (note == NULL)
+        return NULL; /* a note is a convenience */
+    note->references = 1;
+    memcpy(note->text, text, size);
+    note->text[size] = '\0';
+    return note;
+}
+
+void demit_note_release(demit_note_t *note)
+{
+    if (note != NULL && --note->references == 0)
+        free(note);
+}
+
+/* ---- index ------------------------------------------------------------------------------------------------------ */
+
+static uint64_t spread(uint64_t id)
+{
+    id ^= id >> 32;
+    id *= UINT64_C(0x9e3779b97f4a7c15);
+    return id ^ id >> 29;
+}
+
+apr_status_t demit_queue_index_init(demit_queue_index_t *index)
+{
+    index->buckets = calloc(FIRST_BUCKETS, sizeof(demit_queued_t *));
+    index->mask = FIRST_BUCKETS - 1;
+    index->count = 0;
+    return index->buckets != NULL ? APR_SUCCESS : APR_ENOMEM;
+}
+
+void demit_queue_index_destroy(demit_queue_index_t *index)
+{
+    free(index->buckets);
+    index->buckets = NULL;
+}
+
+/* Without memory the chains just grow longer. */
+static void grow(demit_queue_index_t *index)
+{
+    uint64_t size = (index->mask + 1) * 2;
+    demit_queued_t **buckets = calloc(size, sizeof(demit_queued_t *));
+    if (buckets == NULL)
+        return;
+    for (uint64_t i = 0; i <= index->mask; i++)
+        for (demit_queued_t *message = index->buckets[i], *next; message != NULL; message = next) {
+            next = message->next_in_bucket;
+            demit_queued_t **bucket = &buckets[spread(message->id) & (size - 1)];
+            message->next_in_bucket = *bucket;
+            *bucket = message;
+        }
+    free(index->buckets);
+    index->buckets = buckets;
+    index->mask = size - 1;
+}
+
+void demit_queue_index_add(demit_queue_index_t *index, demit_queued_t *message)
+{
+    if (index->count > index->mask)
+        grow(index);
+    demit_queued_t **bucket = &index->buckets[spread(message->id) & index->mask];
+    message->next_in_bucket = *bucket;
+    *bucket = message;
+    index->count++;
+}
+
+void demit_queue_index_remove(demit_queue_index_t *index, demit_queued_t *message)
+{
+    demit_queued_t **at = &index->buckets[spread(message->id) & index->mask];
+    while (*at != message)
+        at = &(*at)->next_in_bucket;
+    *at = message->next_in_bucket;
+    index->count--;
+}
+
+demit_queued_t *demit_queue_index_find(const demit_queue_index_t *index, uint64_t id)
+{
+    demit_queued_t *message = index->buckets[spread(id) & index->mask];
+    while (message != NULL && message->id != id)
+        message = message->next_in_bucket;
+    return message;
+}

@@ -1,0 +1,113 @@
+/*
+ * A message in the queue: one block of memory that holds everything about it, addresses included, because a queue may
+ * hold a million. The block is packed by whoever accepts the message and read-only in its texts from then on; the rest
+ * belongs to the queue's thread.
+ */
+#ifndef DEMIT_DELIVERY_QUEUED_H
+#define DEMIT_DELIVERY_QUEUED_H
+
+#include "demit/delivery.h"
+
+#include "list.h"
+#include "wheel.h"
+
+typedef struct demit_queued demit_queued_t;
+typedef struct demit_leg demit_leg_t;
+typedef struct demit_note demit_note_t;
+
+typedef enum demit_leg_state {
+    DEMIT_LEG_OVER,    /* no recipient is pending; also before it is taken in */
+    DEMIT_LEG_READY,   /* in its destination's line */
+    DEMIT_LEG_BLOCKED, /* would be, but the message is being moved by compaction */
+    DEMIT_LEG_ACTIVE,  /* deliveries of it are under way */
+    DEMIT_LEG_WAITING  /* in the wheel */
+} demit_leg_state_t;
+
+/* The part of a message that goes to one destination: the unit that is scheduled. */
+struct demit_leg {
+    demit_wheel_node_t node; /* first; of the destination's line, or of the wheel */
+    demit_link_t by_age;     /* in the destination's list of everything it has */
+    demit_destination_t *destination;
+    demit_queued_t *message;
+    uint32_t attempts, pending, under_way; /* failed attempts; recipients; deliveries */
+    demit_leg_state_t state : 8;
+    bool delay_told;
+};
+
+enum { DEMIT_NO_LEG = UINT32_MAX };
+
+/* What is in the block for a recipient. Texts are offsets from the block's beginning; 0: none. */
+typedef struct demit_queued_recipient {
+    uint32_t address, original, accepted;
+    uint32_t leg;
+    uint8_t notify;
+    uint8_t state; /* demit_recipient_state_t */
+    bool busy;     /* in a delivery that is under way */
+} demit_queued_recipient_t;
+
+struct demit_queued {
+    union {
+        struct {
+            demit_task_t task;
+            demit_queue_t *queue;
+        } arriving;          /* on its way to the queue's thread */
+        demit_link_t by_age; /* from then on: among all messages */
+    };
+    demit_queued_t *next_in_bucket;
+    uint64_t id;
+    int64_t arrived_us;           /* wall clock, for people */
+    int64_t arrived_monotonic_us; /* for arithmetic: immune to jumps of the wall clock */
+    int64_t next_attempt_us;      /* as recovered; wall clock */
+    uint64_t size_bytes;
+    demit_spool_location_t location;
+    void *move_ticket;  /* compaction waits for this message to be idle */
+    demit_note_t *note; /* last error, or NULL */
+    demit_leg_t *legs;  /* first_leg, or an array of its own */
+    demit_leg_t first_leg;
+    uint32_t flags, recipient_count, leg_count, pending;
+    uint32_t attempts; /* as recovered, then the most of any leg */
+    uint32_t records;  /* outcomes on their way to the disk */
+    uint32_t active;   /* legs in state ACTIVE */
+    uint32_t sender, envid;
+    uint8_t ret;
+    bool recovered, delay_dsn_sent, moving;
+    bool final_recorded; /* the spool was told that it is over */
+    bool unrecorded;     /* an outcome could not be written: all of them are written again later */
+    demit_queued_recipient_t recipients[];
+};
+
+/* Packs ENVELOPE into one block. NULL: no memory. Any thread. */
+demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_location_t location);
+void demit_queued_free(demit_queued_t *message);
+
+/* The text at OFFSET, NULL for 0. */
+const char *demit_queued_text(const demit_queued_t *message, uint32_t offset);
+
+/* The envelope as it stands now, in POOL; its texts are the message's own and live as long as that. */
+demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_t *pool);
+
+/* ---- notes: shared texts of the last error ---- */
+
+struct demit_note {
+    uint32_t references;
+    char text[];
+};
+
+/* A note that says TEXT (cut to something sensible): RECENT again if it says so already. Takes a reference. */
+demit_note_t *demit_note_make(demit_note_t *recent, const char *text);
+void demit_note_release(demit_note_t *note);
+
+/* ---- the index by id: intrusive chains ---- */
+
+typedef struct demit_queue_index {
+    demit_queued_t **buckets;
+    uint64_t mask, count;
+} demit_queue_index_t;
+
+apr_status_t demit_queue_index_init(demit_queue_index_t *index) __attribute__((warn_unused_result));
+void demit_queue_index_destroy(demit_queue_index_t *index);
+void demit_queue_index_add(demit_queue_index_t *index, demit_queued_t *message);
+void demit_queue_index_remove(demit_queue_index_t *index, demit_queued_t *message);
+demit_queued_t *demit_queue_index_find(const demit_queue_index_t *index, uint64_t id);
+
+#endif
