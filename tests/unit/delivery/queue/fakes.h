@@ -36,7 +36,7 @@ typedef struct fake_spool {
     uint64_t next_id;
     apr_status_t commit_status, outcome_status, open_status; /* what the disk says */
     unsigned busy_appends;                                   /* so many appends are told APR_EAGAIN */
-    bool hold_outcomes; /* on_done comes at fake_spool_release() */
+    bool hold_outcomes;                                      /* on_done comes at fake_spool_release() */
     demit_spool_mover_t mover;
     void *moved_ticket;
     unsigned moves, skips;
