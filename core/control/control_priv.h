@@ -35,7 +35,6 @@ struct demit_control {
     console_session_t *sessions;
     uint32_t session_count;
     console_denials_t denials;
-    bool stop_asked;
 };
 
 /* A client was accepted: answers it, or tells it why not. */

@@ -381,8 +381,7 @@ static void on_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_
     session->conn = NULL;
     demit_timer_stop(&session->timer);
     release_if_over(session);
-    if (stops && !control->stop_asked) {
-        control->stop_asked = true;
+    if (stops) {
         control->options.shutdown(control->options.baton);
     }
 }

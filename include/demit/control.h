@@ -31,7 +31,8 @@ typedef struct demit_control_options {
     demit_smtp_server_t *server;
     demit_loop_t *const *loops;
     uint32_t loop_count;
-    void (*shutdown)(void *baton); /* begin the graceful stop: on the loop, once, when the answer is out */
+    /* Begins the graceful stop: on the loop, when the answer is out. Again when asked again. */
+    void (*shutdown)(void *baton);
     void *baton;
 } demit_control_options_t;
 
