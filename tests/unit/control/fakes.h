@@ -20,7 +20,7 @@ typedef struct fake_rooms {
     int drift;        /* what the audit returns; its lines say "drift N" */
     int report_error; /* what the report returns */
     int peer_error;
-    uid_t daemon_uid;
+    _Atomic uid_t daemon_uid;
     uid_t group_uid; /* the one member of Control_Group */
     atomic_llong clock_offset_us;
     atomic_int messages_looked_at;
