@@ -1,0 +1,114 @@
+/* The daemon as a whole: what main() builds up stage by stage and takes down in reverse order. */
+#ifndef DEMIT_CORE_DAEMON_H
+#define DEMIT_CORE_DAEMON_H
+
+#include <apr_pools.h>
+#include <apr_tables.h>
+
+#include "demit/control.h"
+#include "demit/delivery.h"
+#include "demit/loop.h"
+#include "demit/os.h"
+#include "demit/settings.h"
+#include "demit/smtp.h"
+#include "demit/spool.h"
+#include "demit/workers.h"
+#include "options.h"
+
+/* A bound socket and the Listen that it serves. */
+typedef struct demit_bound {
+    apr_socket_t *socket;
+    const demit_listen_settings_t *listen;
+} demit_bound_t;
+
+typedef struct demit_daemon {
+    demit_options_t options;
+    apr_pool_t *pool;
+
+    const demit_settings_t *settings;
+    demit_identity_t *identity;
+    apr_array_header_t *identity_warnings; /* const char * */
+    demit_os_group_t *control_group;
+    demit_os_detach_t detach;
+    uint32_t descriptors;      /* how many the host allows */
+    apr_array_header_t *bound; /* demit_bound_t */
+    int pid_file_fd;
+
+    demit_resolver_t *resolver;
+    demit_workers_t *workers;
+    demit_spool_t *spool;
+    demit_queue_t *queue;
+    demit_transport_t *smtp_transport, *maildir_transport;
+    demit_smtp_server_t *server;
+    demit_control_t *control;
+    demit_loop_t *main_loop; /* signals and the console */
+    demit_loop_t **loops;
+    uint32_t loop_count;
+
+    int signal_fd;
+    demit_timer_t stop_timer;
+    int64_t stop_deadline_us; /* of the monotonic clock; 0: not stopping */
+} demit_daemon_t;
+
+/* One step up, and the step down that undoes it. ENTER returns 0 or a code of sysexits.h, having said why. */
+typedef struct demit_stage {
+    const char *name;
+    int (*enter)(demit_daemon_t *daemon);
+    void (*leave)(demit_daemon_t *daemon); /* NULL: nothing to undo */
+} demit_stage_t;
+
+/* Says on standard error, and in the log once there is one, why the start failed. Returns CODE. */
+int demit_start_failed(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- as root: start.c ------------------------------------------------------------------------------------------- */
+int demit_read_configuration(demit_daemon_t *daemon);
+int demit_resolve_identity(demit_daemon_t *daemon);
+void demit_forget_identity(demit_daemon_t *daemon);
+int demit_raise_limits(demit_daemon_t *daemon);
+int demit_make_directories(demit_daemon_t *daemon);
+int demit_write_pid_file(demit_daemon_t *daemon);
+void demit_clear_pid_file(demit_daemon_t *daemon);
+int demit_open_before_chroot(demit_daemon_t *daemon);
+int demit_assume_identity(demit_daemon_t *daemon);
+/* event=identity, and what resolving it warned about. */
+void demit_log_identity(const demit_daemon_t *daemon);
+
+/* ---- sockets: listen.c ------------------------------------------------------------------------------------------- */
+/* Binds every Listen that needs root; no client can connect before demit_start_listening(). */
+int demit_bind_listeners(demit_daemon_t *daemon);
+void demit_close_listeners(demit_daemon_t *daemon);
+int demit_start_listening(demit_daemon_t *daemon);
+/* Takes the listeners out of the loops, on the loops' own threads. */
+void demit_stop_listening(demit_daemon_t *daemon);
+
+/* ---- as the new identity: rooms.c ---------------------------------------------------------------------------------
+ */
+int demit_open_log(demit_daemon_t *daemon);
+void demit_close_log(demit_daemon_t *daemon);
+int demit_start_workers(demit_daemon_t *daemon);
+void demit_stop_workers(demit_daemon_t *daemon);
+int demit_open_spool(demit_daemon_t *daemon);
+void demit_close_spool(demit_daemon_t *daemon);
+int demit_make_loops(demit_daemon_t *daemon);
+int demit_make_delivery(demit_daemon_t *daemon);
+int demit_make_server(demit_daemon_t *daemon);
+int demit_open_console(demit_daemon_t *daemon);
+void demit_close_console(demit_daemon_t *daemon);
+
+/* ---- serving: serve.c
+ * ------------------------------------------------------------------------------------------------ */
+int demit_start_threads(demit_daemon_t *daemon);
+void demit_stop_threads(demit_daemon_t *daemon);
+int demit_tell_ready(demit_daemon_t *daemon);
+/* Begins the graceful stop, or, when it has begun already, ends it at once. Main thread's loop. */
+void demit_begin_stop(demit_daemon_t *daemon);
+/* Runs until a signal or the console asks for the end and the sessions under way are finished. Returns the exit code.
+ */
+int demit_serve(demit_daemon_t *daemon);
+
+/* ---- looks that change nothing: show.c ------------------------------------------------------------------------------
+ */
+int demit_show_test(demit_daemon_t *daemon);
+int demit_show_explain(demit_daemon_t *daemon);
+
+#endif

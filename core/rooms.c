@@ -1,0 +1,209 @@
+/* The stages that open the rooms, as the new identity and inside the jail: so a start proves what serving will need. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <sysexits.h>
+
+#include "demit/log.h"
+
+enum {
+    DISK_WORKERS = 4,
+    OTHER_DESCRIPTORS = 64, /* log, spool, console, resolver, workers' files */
+    CONSOLE_CONNECTIONS = 64
+};
+
+/* ---- log ----------------------------------------------------------------------------------------------------------
+ */
+
+int demit_open_log(demit_daemon_t *daemon)
+{
+    const char *log = daemon->settings->log;
+    demit_log_target_t target = DEMIT_LOG_STDERR;
+    char text[256];
+
+    if (!daemon->options.foreground) {
+        /* Nobody reads a daemon's standard error: there "stderr" means syslog. */
+        target = log[0] == '/' ? DEMIT_LOG_FILE : DEMIT_LOG_SYSLOG;
+    }
+    if (daemon->options.debug) {
+        demit_log_set_level(DEMIT_LOG_DEBUG);
+    }
+    apr_status_t status = demit_log_open(target, log);
+    if (status == APR_SUCCESS) {
+        status = demit_log_start(daemon->pool);
+    }
+    if (status != APR_SUCCESS) {
+        return demit_start_failed(EX_CANTCREAT, "the log %s cannot be opened as the new identity: %s", log,
+                                  apr_strerror(status, text, sizeof(text)));
+    }
+    if (target != DEMIT_LOG_STDERR) {
+        demit_log_identity(daemon); /* said on the terminal already; now where it is kept */
+    }
+    return 0;
+}
+
+void demit_close_log(demit_daemon_t *daemon)
+{
+    (void)daemon;
+    demit_log_stop();
+}
+
+/* ---- disk -----------------------------------------------------------------------------------------------------------
+ */
+
+int demit_start_workers(demit_daemon_t *daemon)
+{
+    const apr_status_t status = demit_workers_create(&daemon->workers, DISK_WORKERS, daemon->pool);
+
+    return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the disk workers cannot be started");
+}
+
+void demit_stop_workers(demit_daemon_t *daemon)
+{
+    demit_workers_stop(daemon->workers);
+}
+
+int demit_open_spool(demit_daemon_t *daemon)
+{
+    const demit_settings_t *settings = daemon->settings;
+    const demit_spool_options_t options = {
+        .directory = settings->spool_base,
+        .file_mode = settings->spool_mode,
+        .segment_size_bytes = settings->segment_size_bytes,
+        .large_message_threshold_bytes = settings->large_message_threshold_bytes,
+        .minimum_free_bytes = settings->spool_minimum_free_bytes,
+        .force_fsync = settings->force_fsync,
+        .workers = daemon->workers,
+    };
+    char text[256];
+    const apr_status_t status = demit_spool_open(&daemon->spool, &options, daemon->pool);
+
+    if (APR_STATUS_IS_EAGAIN(status)) {
+        return demit_start_failed(EX_UNAVAILABLE, "the spool %s belongs to another demitd that is running",
+                                  settings->spool_base);
+    }
+    if (status != APR_SUCCESS) {
+        return demit_start_failed(APR_STATUS_IS_EACCES(status) ? EX_CANTCREAT : EX_IOERR,
+                                  "the spool %s cannot be opened as the new identity: %s", settings->spool_base,
+                                  apr_strerror(status, text, sizeof(text)));
+    }
+    return 0;
+}
+
+void demit_close_spool(demit_daemon_t *daemon)
+{
+    demit_spool_close(daemon->spool);
+}
+
+/* ---- loops
+ * ----------------------------------------------------------------------------------------------------------- */
+
+int demit_make_loops(demit_daemon_t *daemon)
+{
+    const uint32_t configured = daemon->settings->event_loops;
+    /* Any loop may come to hold all connections, so each is made for as many as there can be descriptors. */
+    const uint32_t most =
+        daemon->descriptors > 2 * OTHER_DESCRIPTORS ? daemon->descriptors - OTHER_DESCRIPTORS : OTHER_DESCRIPTORS;
+    apr_status_t status = demit_loop_create(&daemon->main_loop, "main", CONSOLE_CONNECTIONS, daemon->pool);
+
+    daemon->loop_count = configured > 0 ? configured : demit_os_processors();
+    daemon->loops = apr_pcalloc(daemon->pool, daemon->loop_count * sizeof(demit_loop_t *));
+    for (uint32_t i = 0; status == APR_SUCCESS && i < daemon->loop_count; i++) {
+        status = demit_loop_create(&daemon->loops[i], "loop", most, daemon->pool);
+    }
+    return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the event loops cannot be made");
+}
+
+/* ---- delivery and the server
+ * -------------------------------------------------------------------------------------------- */
+
+int demit_make_delivery(demit_daemon_t *daemon)
+{
+    const demit_queue_options_t options = {
+        .spool = daemon->spool, .workers = daemon->workers, .settings = daemon->settings};
+    apr_status_t status = demit_queue_create(&daemon->queue, &options, daemon->pool);
+    const demit_transport_options_t transport = {
+        .queue = daemon->queue,
+        .spool = daemon->spool,
+        .workers = daemon->workers,
+        .loops = daemon->loops,
+        .loop_count = daemon->loop_count,
+        .resolver = daemon->resolver,
+        .settings = daemon->settings,
+    };
+
+    if (status == APR_SUCCESS) {
+        status = demit_transport_smtp_create(&daemon->smtp_transport, &transport, daemon->pool);
+    }
+    if (status == APR_SUCCESS) {
+        status = demit_transport_maildir_create(&daemon->maildir_transport, &transport, daemon->pool);
+    }
+    if (status != APR_SUCCESS) {
+        return demit_start_failed(EX_OSERR, "delivery cannot be set up");
+    }
+    demit_queue_set_transport(daemon->queue, DEMIT_DELIVER_ESMTP, daemon->smtp_transport);
+    demit_queue_set_transport(daemon->queue, DEMIT_DELIVER_SMTP, daemon->smtp_transport);
+    demit_queue_set_transport(daemon->queue, DEMIT_DELIVER_LMTP, daemon->smtp_transport);
+    demit_queue_set_transport(daemon->queue, DEMIT_DELIVER_MAILDIR, daemon->maildir_transport);
+    return 0;
+}
+
+static void accepted(void *baton, const demit_envelope_t *envelope, demit_spool_location_t location)
+{
+    demit_queue_accept(baton, envelope, location);
+}
+
+int demit_make_server(demit_daemon_t *daemon)
+{
+    const demit_smtp_server_options_t options = {
+        .settings = daemon->settings,
+        .spool = daemon->spool,
+        .workers = daemon->workers,
+        .mailbox_exists = demit_maildir_exists,
+        .accepted = accepted,
+        .accepted_baton = daemon->queue,
+    };
+    const apr_status_t status = demit_smtp_server_create(&daemon->server, &options, daemon->pool);
+
+    return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the SMTP server cannot be set up");
+}
+
+/* ---- console
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static void shutdown_from_console(void *baton)
+{
+    demit_begin_stop(baton);
+}
+
+int demit_open_console(demit_daemon_t *daemon)
+{
+    const demit_control_options_t options = {
+        .settings = daemon->settings,
+        .identity = daemon->identity,
+        .group = daemon->control_group,
+        .loop = daemon->main_loop,
+        .queue = daemon->queue,
+        .spool = daemon->spool,
+        .server = daemon->server,
+        .loops = daemon->loops,
+        .loop_count = daemon->loop_count,
+        .shutdown = shutdown_from_console,
+        .baton = daemon,
+    };
+    char error[512] = "no memory";
+    apr_status_t status = demit_control_create(&daemon->control, &options, daemon->pool);
+
+    if (status == APR_SUCCESS) {
+        status = demit_control_listen(daemon->control, error, sizeof(error));
+    }
+    if (status != APR_SUCCESS) {
+        return demit_start_failed(APR_TO_OS_ERROR(status) == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT, "%s", error);
+    }
+    return 0;
+}
+
+void demit_close_console(demit_daemon_t *daemon)
+{
+    demit_control_close(daemon->control);
+}

@@ -1,0 +1,222 @@
+/* The stages that run before root is let go, and the one that lets it go. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include <apr_strings.h>
+
+#include "demit/config.h"
+#include "demit/log.h"
+
+int demit_start_failed(int code, const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "demitd: %s\n", text);
+    return code;
+}
+
+/* ---- configuration ---------------------------------------------------------------------------------------------- */
+
+static void print_lines(const apr_array_header_t *lines, const char *kind)
+{
+    for (int i = 0; lines != NULL && i < lines->nelts; i++) {
+        fprintf(stderr, "%s%s\n", kind, APR_ARRAY_IDX(lines, i, const char *));
+    }
+}
+
+int demit_read_configuration(demit_daemon_t *daemon)
+{
+    demit_config_report_t report = {0};
+    const apr_status_t status =
+        demit_config_load(&daemon->settings, &report, daemon->options.config_file, daemon->pool);
+
+    print_lines(report.warnings, "warning: ");
+    print_lines(report.errors, "");
+    if (status == APR_SUCCESS) {
+        return 0;
+    }
+    return APR_STATUS_IS_ENOENT(status) ? EX_NOINPUT : EX_CONFIG;
+}
+
+/* ---- identity --------------------------------------------------------------------------------------------------- */
+
+static void warn(void *baton, const char *line)
+{
+    demit_daemon_t *daemon = baton;
+
+    APR_ARRAY_PUSH(daemon->identity_warnings, const char *) = apr_pstrdup(daemon->pool, line);
+}
+
+void demit_log_identity(const demit_daemon_t *daemon)
+{
+    char text[DEMIT_LOG_VALUE_MAX];
+
+    for (int i = 0; i < daemon->identity_warnings->nelts; i++) {
+        demit_log(DEMIT_LOG_WARNING, "identity_warning", "text=%s",
+                  demit_log_quote(text, sizeof(text), APR_ARRAY_IDX(daemon->identity_warnings, i, const char *)));
+    }
+    demit_identity_summary(daemon->identity, text, sizeof(text));
+    demit_log(DEMIT_LOG_INFO, "identity", "%s verified=yes", text);
+}
+
+int demit_resolve_identity(demit_daemon_t *daemon)
+{
+    const demit_security_settings_t *security = &daemon->settings->security;
+    const apr_array_header_t *groups = security->supplemental_groups;
+    const demit_identity_request_t request = {
+        .user = security->user,
+        .group = security->group,
+        .user_is_default = security->user_is_default,
+        .supplemental_groups = groups == NULL ? NULL : (const char *const *)groups->elts,
+        .supplemental_group_count = groups == NULL ? 0 : (size_t)groups->nelts,
+        .chroot_directory = security->chroot_directory,
+        .capabilities = security->capabilities,
+        .privileges = security->privileges,
+    };
+    demit_os_error_t error;
+
+    daemon->identity_warnings = apr_array_make(daemon->pool, 4, sizeof(const char *));
+    if (demit_identity_resolve(&daemon->identity, &request, warn, daemon, &error) != 0) {
+        print_lines(daemon->identity_warnings, "warning: ");
+        return demit_start_failed(EX_NOPERM, "%s: %s", error.step, error.text);
+    }
+    const char *group = daemon->settings->control_group;
+    if (group != NULL && demit_os_group_resolve(&daemon->control_group, group, &error) != 0) {
+        return demit_start_failed(EX_CONFIG, "Control_Group: %s", error.text);
+    }
+    return 0;
+}
+
+void demit_forget_identity(demit_daemon_t *daemon)
+{
+    demit_os_group_free(daemon->control_group);
+    demit_identity_free(daemon->identity);
+}
+
+int demit_assume_identity(demit_daemon_t *daemon)
+{
+    demit_os_error_t error;
+
+    if (demit_identity_assume(daemon->identity, &error) != 0) {
+        return demit_start_failed(EX_NOPERM, "%s: %s", error.step, error.text);
+    }
+    if (demit_identity_verify(daemon->identity, &error) != 0) {
+        return demit_start_failed(EX_NOPERM, "the identity could not be verified: %s: %s", error.step, error.text);
+    }
+    const int code = demit_os_protect_memory();
+    if (code != 0) {
+        return demit_start_failed(EX_OSERR, "core files and tracing could not be switched off: %s", strerror(code));
+    }
+    demit_log_identity(daemon);
+    return 0;
+}
+
+/* ---- what needs root, and no more ----------------------------------------------------------------------------------
+ */
+
+int demit_raise_limits(demit_daemon_t *daemon)
+{
+    const uint32_t wanted = daemon->settings->max_file_descriptors;
+    const int code = demit_os_limit_descriptors(wanted, &daemon->descriptors);
+
+    if (code != 0) {
+        return demit_start_failed(EX_OSERR, "the limit of open descriptors cannot be read: %s", strerror(code));
+    }
+    if (daemon->descriptors < wanted) {
+        demit_log(DEMIT_LOG_WARNING, "descriptor_limit", "wanted=%u granted=%u", wanted, daemon->descriptors);
+    }
+    return 0;
+}
+
+/* PATH as root sees it now, when it will be looked up inside the jail later. */
+static const char *outside_jail(const demit_daemon_t *daemon, const char *path)
+{
+    const char *jail = demit_identity_chroot(daemon->identity);
+
+    return jail == NULL ? path : apr_pstrcat(daemon->pool, jail, path, NULL);
+}
+
+static const char *parent_of(const demit_daemon_t *daemon, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash == NULL || slash == path ? "/" : apr_pstrndup(daemon->pool, path, (apr_size_t)(slash - path));
+}
+
+static int make_directory(demit_daemon_t *daemon, const char *path, mode_t mode)
+{
+    demit_os_error_t error;
+
+    if (demit_os_make_directory(outside_jail(daemon, path), mode, demit_identity_uid(daemon->identity),
+                                demit_identity_gid(daemon->identity), &error) != 0) {
+        return demit_start_failed(EX_CANTCREAT, "%s: %s", error.step, error.text);
+    }
+    return 0;
+}
+
+int demit_make_directories(demit_daemon_t *daemon)
+{
+    const demit_settings_t *settings = daemon->settings;
+    int code = make_directory(daemon, settings->spool_base, 0700);
+
+    if (code == 0 && settings->log[0] == '/' && !daemon->options.foreground) {
+        code = make_directory(daemon, parent_of(daemon, settings->log), 0750);
+    }
+    for (int i = 0; code == 0 && i < settings->control_listeners->nelts; i++) {
+        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(settings->control_listeners, i, demit_listen_settings_t);
+        code = listen->enable ? make_directory(daemon, parent_of(daemon, listen->unix_path), 0755) : 0;
+    }
+    return code;
+}
+
+int demit_write_pid_file(demit_daemon_t *daemon)
+{
+    demit_os_error_t error;
+    const char *path = daemon->settings->pid_file;
+
+    if (path == NULL) {
+        return 0;
+    }
+    const int code = demit_os_pid_file(path, &daemon->pid_file_fd, &error);
+    if (code != 0) {
+        return demit_start_failed(code == EWOULDBLOCK ? EX_UNAVAILABLE : EX_CANTCREAT, "%s: %s", error.step,
+                                  error.text);
+    }
+    return 0;
+}
+
+void demit_clear_pid_file(demit_daemon_t *daemon)
+{
+    if (daemon->pid_file_fd >= 0) {
+        demit_os_pid_file_clear(daemon->pid_file_fd);
+    }
+}
+
+int demit_open_before_chroot(demit_daemon_t *daemon)
+{
+    const int code = demit_os_notify_open();
+    char text[256];
+
+    if (code != 0) {
+        return demit_start_failed(EX_UNAVAILABLE, "the supervisor's NOTIFY_SOCKET cannot be reached: %s",
+                                  strerror(code));
+    }
+    if (!daemon->options.foreground) {
+        demit_os_syslog_open();
+    }
+    const apr_status_t status = demit_resolver_create(&daemon->resolver, daemon->settings, daemon->pool);
+    if (status != APR_SUCCESS) {
+        return demit_start_failed(EX_OSERR, "the resolver cannot be set up: %s",
+                                  apr_strerror(status, text, sizeof(text)));
+    }
+    return 0;
+}
