@@ -131,10 +131,10 @@ static void sleep_until(demit_queue_t *queue, int64_t when_us)
 static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
 {
     demit_queue_t *queue = baton;
+    (void)thread;
     demit_os_name_thread("demit-queue");
     while (!demit_queue_is_done(queue))
         sleep_until(queue, demit_queue_turn(queue));
-    apr_thread_exit(thread, APR_SUCCESS);
     return NULL;
 }
 
@@ -183,6 +183,7 @@ apr_status_t demit_queue_create_with_clock(demit_queue_t **queue, const demit_qu
     demit_list_init(&made->runnable_local);
     demit_list_init(&made->runnable_remote);
     demit_list_init(&made->due);
+    demit_list_init(&made->batches);
     demit_wheel_init(&made->retries, made->now_us);
     demit_wheel_init(&made->rests, made->now_us);
 

@@ -356,6 +356,7 @@ static void start_batch(demit_queue_t *queue, demit_destination_t *destination)
         return;
     }
     batch->destination = destination;
+    demit_list_append(&queue->batches, &batch->link);
     apr_array_header_t *deliveries = apr_array_make(queue->scratch, DEMIT_BATCH_MAX, sizeof(demit_delivery_t *));
     uint32_t messages = 0;
     for (uint64_t wanted = batch_size(queue, destination, allowance); wanted > 0; wanted--) {
@@ -366,10 +367,12 @@ static void start_batch(demit_queue_t *queue, demit_destination_t *destination)
     }
     if (destination->throttle != NULL)
         demit_throttle_use(destination->throttle, messages);
-    if (messages > 0)
+    if (messages > 0) {
         hand_over(queue, destination, deliveries);
-    else
+    } else {
+        demit_list_remove(&batch->link);
         free(batch);
+    }
     apr_pool_clear(queue->scratch);
 }
 

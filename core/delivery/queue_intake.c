@@ -164,6 +164,7 @@ void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton)
 {
     demit_queue_t *queue = baton;
     demit_spool_recovery_t found = {0};
+    (void)thread;
     apr_pool_t *pool = NULL;
     demit_os_name_thread("demit-recover");
     apr_status_t status = apr_pool_create(&pool, NULL);
@@ -183,7 +184,6 @@ void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton)
               (double)found.elapsed_us / 1e6);
     queue->recovered_task.run = on_recovery_done;
     demit_queue_post(queue, &queue->recovered_task);
-    apr_thread_exit(thread, APR_SUCCESS);
     return NULL;
 }
 
@@ -211,6 +211,8 @@ void demit_queue_forget_all(demit_queue_t *queue)
         apr_hash_this(at, NULL, NULL, &destination);
         demit_destination_free(queue, destination);
     }
+    for (demit_link_t *link; (link = demit_list_shift(&queue->batches)) != NULL;)
+        free(DEMIT_CONTAINER_OF(link, demit_batch_t, link));
     free(queue->unrecorded);
     queue->unrecorded = NULL;
     demit_queue_index_destroy(&queue->index);

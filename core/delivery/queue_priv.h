@@ -67,6 +67,7 @@ struct demit_destination {
 
 /* One call of a transport's start(): one connection's worth of deliveries. */
 typedef struct demit_batch {
+    demit_link_t link; /* in the queue's list of them */
     demit_destination_t *destination;
     uint32_t outstanding;
 } demit_batch_t;
@@ -105,6 +106,7 @@ struct demit_queue {
     apr_hash_t *destinations;                     /* key → demit_destination_t */
     demit_link_t runnable_local, runnable_remote; /* apart, so that full connections do not hold up mailboxes */
     demit_wheel_t retries, rests;
+    demit_link_t batches;
     demit_link_t due; /* legs whose time has come, not yet in their lines */
 
     uint64_t *unrecorded; /* ids of messages whose outcomes must be written again */

@@ -141,6 +141,7 @@ static void end_in_batch(demit_queue_t *queue, const demit_delivery_t *delivery,
         destination->batches--;
         if (!destination->is_maildir)
             queue->connections--;
+        demit_list_remove(&batch->link);
         free(batch);
     }
 }
