@@ -119,6 +119,8 @@ void demit_spool_discard(demit_spool_writer_t *writer)
 
 static void keep_outcome(const demit_spool_outcome_t *outcome, bool with_commit)
 {
+    if (fake_spool.is_forgetful)
+        return;
     if (fake_spool.outcome_count >= FAKE_MAX)
         abort();
     fake_outcome_t *kept = &fake_spool.outcomes[fake_spool.outcome_count++];

@@ -38,7 +38,7 @@ typedef struct fake_spool {
     unsigned busy_appends;                                   /* so many appends are told APR_EAGAIN */
     bool hold_outcomes;                                      /* on_done comes at fake_spool_release() */
     demit_spool_mover_t mover;
-    void *moved_ticket;
+    bool is_forgetful; /* keeps nothing, for measurements */
     unsigned moves, skips;
 } fake_spool_t;
 
