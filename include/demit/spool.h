@@ -157,7 +157,7 @@ apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *r
  */
 typedef struct demit_spool_mover {
     void (*move)(void *baton, uint64_t id, demit_spool_location_t location, void *ticket);
-    /* The message now stands at LOCATION. Committer's thread. */
+    /* The message now stands at TO; or, TO being FROM, it could not be moved. Committer's thread or a disk worker. */
     void (*moved)(void *baton, uint64_t id, demit_spool_location_t from, demit_spool_location_t to);
     void *baton;
 } demit_spool_mover_t;
