@@ -79,6 +79,8 @@ static void line_up_what_is_due(demit_queue_t *queue)
     demit_wheel_advance(&queue->retries, queue->now_us, &queue->due);
     for (unsigned count = 0; count < TASKS_PER_TURN && !demit_list_is_empty(&queue->due); count++) {
         demit_leg_t *leg = DEMIT_CONTAINER_OF(queue->due.next, demit_leg_t, node.link);
+        if (leg->state == DEMIT_LEG_BLOCKED)
+            leg->message->moving = false; /* nothing was heard of it: it stands where it stood, or a try will tell */
         demit_leg_set_state(queue, leg, DEMIT_LEG_READY, 0);
     }
 }

@@ -12,6 +12,8 @@ enum {
     DELIVERIES_IN_PLENTY = 4096 /* under way: from here on connections get one message at a time, to bound memory */
 };
 
+static const int64_t longest_move_us = INT64_C(60) * 1000000;
+
 /* ---- finding, making, freeing ----------------------------------------------------------------------------------- */
 
 void demit_domain_of(const demit_queue_t *queue, const char *address, char buffer[DEMIT_DOMAIN_SIZE])
@@ -190,6 +192,7 @@ static void leave_state(demit_queue_t *queue, demit_leg_t *leg)
         destination->ready--;
         break;
     case DEMIT_LEG_BLOCKED:
+        demit_wheel_remove(&leg->node);
         break;
     case DEMIT_LEG_ACTIVE:
         destination->active--;
@@ -220,6 +223,7 @@ static void enter_state(demit_queue_t *queue, demit_leg_t *leg, demit_leg_state_
         destination->ready++;
         break;
     case DEMIT_LEG_BLOCKED:
+        demit_wheel_add(&queue->retries, &leg->node, queue->now_us + longest_move_us);
         break;
     case DEMIT_LEG_ACTIVE:
         destination->active++;

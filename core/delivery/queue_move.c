@@ -45,6 +45,8 @@ static void on_move(demit_task_t *task)
     if (message == NULL || !is_same(message->location, request->from)) {
         demit_spool_move_skip(queue->spool, request->ticket);
     } else {
+        /* If it was on its way already and is asked for at the same place again, then that move came to nothing. */
+        message->moving = false;
         message->move_ticket = request->ticket;
         demit_queue_move_if_idle(queue, message);
     }

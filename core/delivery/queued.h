@@ -18,7 +18,7 @@ typedef struct demit_note demit_note_t;
 typedef enum demit_leg_state {
     DEMIT_LEG_OVER,    /* no recipient is pending; also before it is taken in */
     DEMIT_LEG_READY,   /* in its destination's line */
-    DEMIT_LEG_BLOCKED, /* would be, but the message is being moved by compaction */
+    DEMIT_LEG_BLOCKED, /* would be, but the message is being moved by compaction; in the wheel, lest it wait for ever */
     DEMIT_LEG_ACTIVE,  /* deliveries of it are under way */
     DEMIT_LEG_WAITING  /* in the wheel */
 } demit_leg_state_t;

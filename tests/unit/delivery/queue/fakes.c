@@ -245,6 +245,8 @@ void demit_spool_move(demit_spool_t *spool, void *ticket, demit_envelope_t *enve
 {
     (void)spool;
     uint32_t from = *(uint32_t *)ticket;
+    if (fake_spool.moves_fail)
+        return;
     fake_message_t *old = &fake_spool.messages[from];
     demit_spool_location_t to = store(envelope, old->bytes, old->size);
     old->gone = true;

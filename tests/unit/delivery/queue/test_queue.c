@@ -432,6 +432,30 @@ static void compaction_moves_what_is_idle(void **state)
     assert_int_equal(fixture_counts(f).messages, 0);
 }
 
+/* A move that comes to nothing (the disk is full, say) holds the message up for a minute and not for ever. */
+static void a_move_that_fails(void **state)
+{
+    fixture_t *f = *state;
+    uint64_t id = fixture_send_one(f, "a@x.example");
+    fixture_report(f, 0, DEMIT_RESULT_DEFERRED, "4.0.0", "later");
+    fixture_pass(f, 19 * MINUTE + 50 * SECOND);
+    uint32_t ticket = 0;
+    fake_spool.moves_fail = true;
+    fake_spool.mover.move(fake_spool.mover.baton, id, (demit_spool_location_t){1, 0}, &ticket);
+    fixture_pass(f, 11 * SECOND);
+    assert_int_equal(f->held_count, 0);
+    fixture_pass(f, MINUTE + SECOND);
+    assert_int_equal(f->held_count, 1);
+    fixture_report(f, 0, DEMIT_RESULT_DEFERRED, "4.0.0", "later");
+    fake_spool.moves_fail = false;
+    fake_spool.mover.move(fake_spool.mover.baton, id, (demit_spool_location_t){1, 0}, &ticket);
+    fixture_turn(f);
+    assert_int_equal(fake_spool.moves, 1);
+    fixture_pass(f, 41 * MINUTE);
+    assert_int_equal(f->held_count, 1);
+    assert_int_equal(f->held[0]->location.block, 1);
+}
+
 static void count_domain(void *baton, const demit_queue_domain_view_t *view)
 {
     fixture_t *f = baton;
@@ -527,6 +551,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_final_outcome_under_way_keeps_the_message, make, end),
         cmocka_unit_test_setup_teardown(recovers, make, end),
         cmocka_unit_test_setup_teardown(compaction_moves_what_is_idle, make, end),
+        cmocka_unit_test_setup_teardown(a_move_that_fails, make, end),
         cmocka_unit_test_setup_teardown(looks, make, end),
         cmocka_unit_test_setup_teardown(stops, make, end),
         cmocka_unit_test_setup_teardown(stops_after_the_grace, make, end),
