@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -151,6 +152,8 @@ static void *run(void *baton)
             break;
         }
         peer->fd = accept(peer->listener, NULL, NULL);
+        int one = 1; /* or each reply waits for the ACK of its first half */
+        (void)setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
         peer->connections++;
         peer->input_size = 0;
         for (const char *const *line = peer->scripts[i]; *line != NULL && follow(peer, *line); line++)

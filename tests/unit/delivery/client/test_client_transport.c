@@ -15,8 +15,8 @@
 #include "fixture.h"
 
 #define GREETING ">220 peer.test ESMTP", "<EHLO demit.test", ">250-peer.test", ">250 PIPELINING"
-#define MESSAGE "<MAIL", "<RCPT", "<DATA", ">250 ok", ">250 ok", ">354 go", "<.", ">250 taken"
-#define GOODBYE "<QUIT", ">221 bye"
+#define MESSAGE  "<MAIL", "<RCPT", "<DATA", ">250 ok", ">250 ok", ">354 go", "<.", ">250 taken"
+#define GOODBYE  "<QUIT", ">221 bye"
 
 enum { COUNT = 3 };
 
@@ -158,9 +158,9 @@ static void test_peer_leaves_while_idle(void **state)
 
 static void test_reset_after_a_broken_transaction(void **state)
 {
-    static const char *const script[] = {GREETING,  "<MAIL",    "<RCPT",  "<DATA",     ">250 ok", ">550 5.1.1 no",
-                                         ">503 no", "<RSET",    "<MAIL",  "<RCPT",     "<DATA",   ">250 reset",
-                                         ">250 ok", ">250 ok",  ">354 a", "<.",        ">250 ok", MESSAGE,
+    static const char *const script[] = {GREETING,  "<MAIL",   "<RCPT",  "<DATA", ">250 ok", ">550 5.1.1 no",
+                                         ">503 no", "<RSET",   "<MAIL",  "<RCPT", "<DATA",   ">250 reset",
+                                         ">250 ok", ">250 ok", ">354 a", "<.",    ">250 ok", MESSAGE,
                                          GOODBYE,   NULL};
     static const char *const *const scripts[] = {script};
     (void)state;
@@ -174,8 +174,8 @@ static void test_reset_after_a_broken_transaction(void **state)
 
 static void test_reset_refused(void **state)
 {
-    static const char *const odd[] = {GREETING,  "<MAIL", "<RCPT", "<DATA", ">250 ok", ">550 5.1.1 no",
-                                      ">503 no", "<RSET", ">500 what", NULL};
+    static const char *const odd[] = {GREETING,        "<MAIL",   "<RCPT", "<DATA",     ">250 ok",
+                                      ">550 5.1.1 no", ">503 no", "<RSET", ">500 what", NULL};
     static const char *const fresh[] = {GREETING, MESSAGE, MESSAGE, GOODBYE, NULL};
     static const char *const *const scripts[] = {odd, fresh};
     (void)state;
@@ -246,7 +246,8 @@ static void test_ourselves(void **state)
     end(peer);
 }
 
-/* ---- LMTP --------------------------------------------------------------------------------------------------------- */
+/* ---- LMTP ---------------------------------------------------------------------------------------------------------
+ */
 
 #define LMTP_GREETING ">220 lmtp.test", "<LHLO demit.test", ">250-lmtp.test", ">250 PIPELINING"
 
@@ -258,10 +259,13 @@ static void lmtp_message(demit_delivery_t **delivery)
     delivery_recipient(*delivery, 0)->notify = DEMIT_NOTIFY_SUCCESS;
 }
 
-static const char *const lmtp_script[] = {LMTP_GREETING,   "<MAIL",   "<RCPT",   "<RCPT",      "<RCPT",
-                                          "<RCPT",         "<DATA",   ">250 ok", ">250 ok",    ">550 5.1.1 who",
-                                          ">250 ok",       ">250 ok", ">354 go", "<.",         ">250 2.1.5 a has it",
-                                          ">452 4.2.2 full", "~50",   ">552 5.2.2 d is full", GOODBYE, NULL};
+static const char *const lmtp_script[] = {LMTP_GREETING,     "<MAIL",   "<RCPT",
+                                          "<RCPT",           "<RCPT",   "<RCPT",
+                                          "<DATA",           ">250 ok", ">250 ok",
+                                          ">550 5.1.1 who",  ">250 ok", ">250 ok",
+                                          ">354 go",         "<.",      ">250 2.1.5 a has it",
+                                          ">452 4.2.2 full", "~50",     ">552 5.2.2 d is full",
+                                          GOODBYE,           NULL};
 
 static void expect_lmtp(demit_delivery_t *delivery)
 {
@@ -320,10 +324,9 @@ static void test_lmtp_unix_socket(void **state)
 /* The connection breaks between the replies to two recipients: one has it, the other is tried again. */
 static void test_lmtp_lost_between_replies(void **state)
 {
-    static const char *const script[] = {LMTP_GREETING, "<MAIL",    "<RCPT",    "<RCPT",    "<RCPT",
-                                         "<RCPT",       "<DATA",    ">250 ok",  ">250 ok",  ">250 ok",
-                                         ">250 ok",     ">250 ok",  ">354 go",  "<.",       ">250 one",
-                                         ">250 two",    NULL};
+    static const char *const script[] = {LMTP_GREETING, "<MAIL",   "<RCPT",    "<RCPT",    "<RCPT",   "<RCPT",
+                                         "<DATA",       ">250 ok", ">250 ok",  ">250 ok",  ">250 ok", ">250 ok",
+                                         ">354 go",     "<.",      ">250 one", ">250 two", NULL};
     static const char *const *const scripts[] = {script};
     demit_delivery_t *delivery = NULL;
     (void)state;
@@ -343,13 +346,14 @@ static void test_lmtp_lost_between_replies(void **state)
     script_peer_free(peer);
 }
 
-/* ---- the stop ----------------------------------------------------------------------------------------------------- */
+/* ---- the stop -----------------------------------------------------------------------------------------------------
+ */
 
 /* What is under way is finished; what was not begun comes back without a result. */
 static void test_stop_within_a_batch(void **state)
 {
-    static const char *const script[] = {GREETING, "<MAIL", "<RCPT", "<DATA", "~300", ">250 ok", ">250 ok", ">354 go",
-                                         "<.",     ">250 taken", GOODBYE, NULL};
+    static const char *const script[] = {GREETING,  "<MAIL",   "<RCPT", "<DATA",      "~300",  ">250 ok",
+                                         ">250 ok", ">354 go", "<.",    ">250 taken", GOODBYE, NULL};
     static const char *const *const scripts[] = {script};
     (void)state;
     script_peer_t *peer = begin(scripts, 1);
