@@ -141,8 +141,11 @@ static demit_dns_result_t result_of(int status)
 /* The answer is whole: keep it if it is good, and send it home. */
 static void finish(demit_lookup_t *lookup)
 {
-    /* The DNS knows no such domain, the hosts file does. */
-    if (lookup->answer.result == DEMIT_DNS_NO_DOMAIN && lookup->answer.mx[0].result == DEMIT_DNS_OK)
+    /* The DNS knows no such domain, or nothing at all now; the hosts file does. */
+    bool found = lookup->answer.mx_count > 0 && lookup->answer.mx[0].result == DEMIT_DNS_OK;
+    if (lookup->answer.result == DEMIT_DNS_TEMPORARY)
+        lookup->ttl_s = 0; /* ask for the MX again next time */
+    if (found && (lookup->answer.result == DEMIT_DNS_NO_DOMAIN || lookup->answer.result == DEMIT_DNS_TEMPORARY))
         lookup->answer.result = DEMIT_DNS_NO_DATA;
     bool good = lookup->answer.result == DEMIT_DNS_OK || lookup->answer.result == DEMIT_DNS_NO_DATA;
     for (uint32_t i = 0; i < lookup->answer.mx_count; i++)
@@ -284,6 +287,11 @@ static void on_exchangers(void *baton, int status, int timeouts, unsigned char *
         break;
     default:
         fail(lookup, result_of(status), ares_strerror(status));
+        if (lookup->address_suffices && lookup->answer.result == DEMIT_DNS_TEMPORARY) {
+            take_exchangers(lookup, NULL);
+            lookup->answer.result = DEMIT_DNS_TEMPORARY;
+            ask_addresses(lookup);
+        }
         break;
     }
     if (replies != NULL)

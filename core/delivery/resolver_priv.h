@@ -2,6 +2,9 @@
 #ifndef DEMIT_RESOLVER_PRIV_H
 #define DEMIT_RESOLVER_PRIV_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include <apr_pools.h>
 
 #include "demit/delivery.h"
@@ -20,6 +23,11 @@ struct demit_lookup {
     demit_loop_t *loop;
     apr_pool_t *pool; /* may be used by any thread: no allocator shared without a lock */
     const char *name;
+    /*
+     * NAME is a host that the operator chose: if its MX cannot be had now, its address will do. So a Gateway of the
+     * hosts file works where the DNS does not.
+     */
+    bool address_suffices;
     demit_dns_answer_t answer;
     /* private */
     demit_lookup_t *next;

@@ -245,7 +245,8 @@ static void find_route(demit_smtp_batch_t *batch)
     batch->lookup = (demit_lookup_t){.task = {.run = on_answer},
                                      .loop = batch->lane->context.loop,
                                      .pool = batch->lookup_pool,
-                                     .name = apr_pstrdup(batch->lookup_pool, name)};
+                                     .name = apr_pstrdup(batch->lookup_pool, name),
+                                     .address_suffices = batch->settings->gateway_host != NULL};
     demit_resolver_lookup(batch->lane->resolver, &batch->lookup);
 }
 
