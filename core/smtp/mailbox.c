@@ -18,24 +18,46 @@ static void refuse(demit_session_t *session, const char *reply)
     demit_session_refuse(session, reply, session->transaction->written);
 }
 
-/* The same recipient twice, wanted in the same way, gets one copy. */
-static bool is_known(demit_transaction_t *transaction, const demit_recipient_t *recipient)
+/* ADDRESS with its domain in lower case, so that one mailbox has one name. */
+static const char *key_of(const char *address, apr_pool_t *pool)
 {
+    char *key = apr_pstrdup(pool, address);
+
+    for (char *c = strrchr(key, '@'); c != NULL && *c != '\0'; c++) {
+        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
+    }
+    return key;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/*
+ * Remembers RECIPIENT, in the ordinary case of one recipient at no cost. False: it is there already, wanted in the same
+ * way, and gets one copy.
+ */
+static bool remember(demit_transaction_t *transaction, const demit_recipient_t *recipient)
+{
+    apr_pool_t *pool = transaction->pool;
+
     if (transaction->recipients->nelts == 0) {
-        return false;
+        return true;
     }
     if (transaction->seen == NULL) {
-        transaction->seen = apr_hash_make(transaction->pool);
+        transaction->seen = apr_hash_make(pool);
         const demit_recipient_t *first = &APR_ARRAY_IDX(transaction->recipients, 0, demit_recipient_t);
-        apr_hash_set(transaction->seen, first->address, APR_HASH_KEY_STRING, first);
+        apr_hash_set(transaction->seen, key_of(first->address, pool), APR_HASH_KEY_STRING,
+                     apr_pmemdup(pool, first, sizeof *first));
     }
-    const demit_recipient_t *known = apr_hash_get(transaction->seen, recipient->address, APR_HASH_KEY_STRING);
-    if (known == NULL) {
+    const char *key = key_of(recipient->address, pool);
+    const demit_recipient_t *known = apr_hash_get(transaction->seen, key, APR_HASH_KEY_STRING);
+    if (known != NULL && same_text(known->original, recipient->original) && known->notify == recipient->notify) {
         return false;
     }
-    bool same_original = (known->original == NULL) == (recipient->original == NULL) &&
-                         (known->original == NULL || strcmp(known->original, recipient->original) == 0);
-    return same_original && known->notify == recipient->notify;
+    apr_hash_set(transaction->seen, key, APR_HASH_KEY_STRING, apr_pmemdup(pool, recipient, sizeof *recipient));
+    return true;
 }
 
 /* The recipient under way is accepted and goes to ADDRESS. */
@@ -51,12 +73,8 @@ static void welcome(demit_session_t *session, const char *address)
             recipient->original = demit_orcpt_of(transaction->written, transaction->pool);
         }
     }
-    if (!is_known(transaction, recipient)) {
+    if (remember(transaction, recipient)) {
         APR_ARRAY_PUSH(transaction->recipients, demit_recipient_t) = *recipient;
-        if (transaction->seen != NULL) {
-            demit_recipient_t *copy = apr_pmemdup(transaction->pool, recipient, sizeof *recipient);
-            apr_hash_set(transaction->seen, copy->address, APR_HASH_KEY_STRING, copy);
-        }
     }
     transaction->accepted_count++;
     demit_session_set_state(session, DEMIT_SESSION_RCPT);
