@@ -159,10 +159,10 @@ static const char *check_rcpt(const demit_session_t *session, command_t *command
     demit_grammar_error_t error = demit_rcpt_parse(&command->parsed.rcpt, command->argument, utf8, &reason);
     const char *refusal = grammar_reply(command, error, "501 5.1.3", reason);
 
-    if (refusal == NULL && transaction->accepted_count >= session->settings->max_recipients) {
-        return "452 4.5.3 Too many recipients";
-    }
-    return refusal;
+    uint64_t limit = session->settings->max_recipients;
+    bool too_many =
+        transaction->accepted_count >= limit || transaction->tried_count >= 2 * limit + DEMIT_SMTP_REFUSED_MAX;
+    return refusal == NULL && too_many ? "452 4.5.3 Too many recipients" : refusal;
 }
 
 static void proceed_rcpt(demit_session_t *session, const command_t *command)

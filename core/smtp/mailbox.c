@@ -153,6 +153,7 @@ void demit_rcpt_proceed(demit_session_t *session, const demit_rcpt_arguments_t *
     demit_transaction_t *transaction = session->transaction;
     demit_resolution_t *resolution = &transaction->resolution;
 
+    transaction->tried_count++;
     transaction->written = address_text(rcpt, transaction->pool);
     transaction->candidate = (demit_recipient_t){.notify = rcpt->notify, .state = DEMIT_RECIPIENT_PENDING};
     if (rcpt->orcpt.text != NULL) {

@@ -81,8 +81,6 @@ void demit_session_refuse(demit_session_t *session, const char *text, const char
               demit_log_quote(helo, sizeof helo, session->helo),
               demit_log_quote(from, sizeof from, transaction != NULL ? transaction->envelope.sender : NULL),
               demit_log_quote(what, sizeof what, detail), demit_log_quote(reply, sizeof reply, text));
-    /* demit_session_reply() counts the 5yz. A 4yz that is worth a line in the log is worth counting, too. */
-    session->errors += text[0] == '4' ? 1 : 0;
     demit_session_reply(session, text);
 }
 

@@ -38,6 +38,8 @@ enum {
      * and DSN together add less than 200 to MAIL and 512 to RCPT.
      */
     DEMIT_SMTP_LINE_MAX = 2048,
+    /* Recipients that a transaction looks at beyond twice the number that it may accept. */
+    DEMIT_SMTP_REFUSED_MAX = 1000,
     /* Received fields that name ourselves: more is a loop, even if the hop limit is far away. */
     DEMIT_SMTP_OWN_HOPS_MAX = 10
 };
@@ -179,7 +181,8 @@ struct demit_transaction {
     apr_pool_t *pool; /* this struct lives in it */
     demit_envelope_t envelope;
     apr_array_header_t *recipients; /* demit_recipient_t */
-    uint32_t accepted_count;        /* RCPTs that got 250, repeated ones too: memory is bounded by it */
+    uint32_t accepted_count;        /* RCPTs that got 250, repeated ones too */
+    uint32_t tried_count;           /* RCPTs that were looked at, whatever came of it: each costs memory */
     apr_hash_t *seen;               /* addresses, from the second recipient on */
 
     /* The text. */
