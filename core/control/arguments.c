@@ -24,7 +24,10 @@ static bool read_limit(console_inquiry_t *inquiry, const char *text)
     return true;
 }
 
-/* Domains are kept in lower case (settings.h, delivery.h): what the operator typed need not be. */
+/*
+ * Domains are kept in lower case (settings.h, delivery.h): what the operator typed need not be. The path of an LMTP
+ * server's socket stands in a domain's place, too, and is taken as it is.
+ */
 static bool read_domain(console_inquiry_t *inquiry, const char *text)
 {
     size_t size = strlen(text);
@@ -36,10 +39,11 @@ static bool read_domain(console_inquiry_t *inquiry, const char *text)
         console_answer_fail(&inquiry->answer, CONSOLE_EXIT_USAGE, NULL, "\"%.64s\" is not a domain.", text);
         return false;
     }
-    for (size_t i = 0; i < size; i++) {
-        inquiry->domain[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char)(text[i] + ('a' - 'A')) : text[i];
-    }
+    memcpy(inquiry->domain, text, size);
     inquiry->domain[size] = '\0';
+    for (size_t i = 0; i < size && text[0] != '/'; i++) {
+        inquiry->domain[i] = console_lower(text[i]);
+    }
     return true;
 }
 

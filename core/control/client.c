@@ -1,6 +1,7 @@
 #include "core/control/client.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -143,22 +144,50 @@ typedef struct answer_header {
     unsigned long long size;
 } answer_header_t;
 
-/* Reads `ok 0 123` up to its newline. */
+/* Reads the decimal number of up to 18 digits at *TEXT, which LIMIT bounds, and what must follow it. */
+static bool read_number(const char **text, char follower, unsigned long long limit, unsigned long long *number)
+{
+    const char *at = *text;
+
+    *number = 0;
+    while (*at >= '0' && *at <= '9' && at - *text < 18) {
+        *number = *number * 10 + (unsigned)(*at++ - '0');
+    }
+    if (at == *text || *at != follower || *number > limit) {
+        return false;
+    }
+    *text = at + 1;
+    return true;
+}
+
+/* `ok 0 123` */
+static bool parse_header(const char *line, answer_header_t *header)
+{
+    unsigned long long exit_code;
+
+    header->is_error = strncmp(line, "error ", 6) == 0;
+    if (!header->is_error && strncmp(line, "ok ", 3) != 0) {
+        return false;
+    }
+    line += header->is_error ? 6 : 3;
+    if (!read_number(&line, ' ', 255, &exit_code) || !read_number(&line, '\0', ULLONG_MAX, &header->size)) {
+        return false;
+    }
+    header->exit_code = (int)exit_code;
+    return true;
+}
+
+/* Reads the first line. */
 static bool read_header(answer_reader_t *reader, answer_header_t *header)
 {
-    char line[HEADER_MAX];
-    char word[8], excess;
+    char line[HEADER_MAX] = "";
     size_t used = 0;
 
     while (used + 1 < sizeof(line) && fill(reader)) {
         const char c = reader->bytes[reader->start++];
         if (c == '\n') {
             line[used] = '\0';
-            if (sscanf(line, "%7s %3d %18llu%c", word, &header->exit_code, &header->size, &excess) != 3) {
-                return false;
-            }
-            header->is_error = strcmp(word, "error") == 0;
-            return (header->is_error || strcmp(word, "ok") == 0) && header->exit_code >= 0 && header->exit_code < 256;
+            return parse_header(line, header);
         }
         line[used++] = c;
     }

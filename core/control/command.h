@@ -59,6 +59,9 @@ const console_command_t *console_command_find(console_inquiry_t *inquiry, const 
 /* How many edits (insert, drop, replace, swap neighbours) lead from A to B, letters' case ignored. Up to 32 bytes. */
 size_t console_distance(const char *a, const char *b);
 
+/* Lower case of an ASCII letter; other bytes as they are, whatever the locale. */
+char console_lower(char c);
+
 /* ---- what is in the table -------------------------------------------------------------------------------------- */
 
 void console_complete_summary(console_inquiry_t *inquiry);

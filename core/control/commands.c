@@ -114,9 +114,12 @@ static const console_command_t *find(const char *const *words, size_t count, siz
     return NULL;
 }
 
-static char lower(char c)
+char console_lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+    if (c < 'A' || c > 'Z') {
+        return c;
+    }
+    return (char)(c + ('a' - 'A'));
 }
 
 static size_t least(size_t a, size_t b)
@@ -138,9 +141,10 @@ size_t console_distance(const char *a, const char *b)
 
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
-            const size_t replace = above[j - 1] + (lower(a[i - 1]) == lower(b[j - 1]) ? 0 : 1);
+            const size_t replace = above[j - 1] + (console_lower(a[i - 1]) == console_lower(b[j - 1]) ? 0 : 1);
             row[j] = least(replace, least(above[j], row[j - 1]) + 1);
-            if (i > 1 && j > 1 && lower(a[i - 1]) == lower(b[j - 2]) && lower(a[i - 2]) == lower(b[j - 1])) {
+            if (i > 1 && j > 1 && console_lower(a[i - 1]) == console_lower(b[j - 2]) &&
+                console_lower(a[i - 2]) == console_lower(b[j - 1])) {
                 row[j] = least(row[j], two_above[j - 2] + 1);
             }
         }
@@ -148,17 +152,26 @@ size_t console_distance(const char *a, const char *b)
     return rows[a_size % 3][b_size];
 }
 
+static size_t word_count(const char *name)
+{
+    size_t count = 1;
+
+    for (; *name != '\0'; name++) {
+        count += *name == ' ' ? 1 : 0;
+    }
+    return count;
+}
+
 /* The first as many of WORDS as NAME has, with single spaces, cut to what fits. */
 static void join_like(char joined[NAME_MAX_BYTES + 1], const char *name, const char *const *words, size_t count)
 {
+    const size_t wanted = least(count, word_count(name));
     size_t used = 0;
-    size_t word = 0;
 
     joined[0] = '\0';
-    for (const char *at = name; at != NULL && word < count && used < NAME_MAX_BYTES; at = strchr(at + 1, ' ')) {
+    for (size_t word = 0; word < wanted && used < NAME_MAX_BYTES; word++) {
         const int n = snprintf(joined + used, NAME_MAX_BYTES + 1 - used, "%s%s", word == 0 ? "" : " ", words[word]);
         used += n < 0 ? 0 : (size_t)n;
-        word++;
     }
 }
 

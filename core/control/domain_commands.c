@@ -195,6 +195,7 @@ static const console_column_t route_columns[] = {
 static const console_part_t domain_parts[] = {
     {.kind = CONSOLE_PART_FIELDS, .title = "Queue", CONSOLE_COLUMNS(domain_columns)},
     {.kind = CONSOLE_PART_FIELDS, .key = "settings", .title = "Settings", CONSOLE_COLUMNS(route_columns)},
+    {.kind = CONSOLE_PART_LINES, .key = "note", .title = "Note"},
 };
 
 static void take_domain(void *baton, const demit_queue_domain_view_t *view)
@@ -230,6 +231,21 @@ static const char *method_name(demit_delivery_method_t method)
     return "unknown";
 }
 
+/* All mail that goes to one gateway is one destination, so a domain's own numbers are zero there. */
+static void put_gateway_note(console_answer_t *answer, const demit_domain_settings_t *domain, uint16_t port)
+{
+    static const char its[] = "Its mail is counted with all that goes to its gateway: domain";
+    const bool is_ipv6 = strchr(domain->gateway_host, ':') != NULL;
+    char note[384];
+
+    if (domain->gateway_is_path) {
+        snprintf(note, sizeof(note), "%s %.255s", its, domain->gateway_host);
+    } else {
+        snprintf(note, sizeof(note), is_ipv6 ? "%s [%.255s]:%u" : "%s %.255s:%u", its, domain->gateway_host, port);
+    }
+    console_put(answer, answer->value, "note", console_string(note));
+}
+
 void console_complete_domain(console_inquiry_t *inquiry)
 {
     const demit_domain_settings_t *domain = demit_settings_domain(inquiry->options->settings, inquiry->domain);
@@ -247,4 +263,7 @@ void console_complete_domain(console_inquiry_t *inquiry)
     console_put(answer, settings, "max_retry_interval_s", json_integer(domain->max_retry_interval_us / 1000000));
     console_put(answer, settings, "message_expiration_s", json_integer(domain->message_expiration_us / 1000000));
     console_put(answer, settings, "max_outbound_connections", json_integer(domain->max_outbound_connections));
+    if (domain->gateway_host != NULL && json_integer_value(json_object_get(answer->value, "messages")) == 0) {
+        put_gateway_note(answer, domain, port);
+    }
 }

@@ -66,21 +66,32 @@ static const console_part_t list_parts[] = {
     {.kind = CONSOLE_PART_LINES, .key = "warning"},
 };
 
+/* Counts the pending recipients in DOMAIN ("": in any) and finds the first of them. */
+static uint32_t count_pending(const demit_envelope_t *envelope, const char *domain, const char **first)
+{
+    uint32_t pending = 0;
+
+    *first = NULL;
+    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
+        const demit_recipient_t *recipient = &envelope->recipients[i];
+        if (recipient->state == DEMIT_RECIPIENT_PENDING && is_in_domain(recipient->address, domain)) {
+            *first = pending == 0 ? recipient->address : *first;
+            pending++;
+        }
+    }
+    return pending;
+}
+
 static void append_message(void *baton, const demit_queue_message_view_t *view)
 {
     console_inquiry_t *inquiry = baton;
     console_answer_t *answer = &inquiry->answer;
-    const demit_envelope_t *envelope = view->envelope;
-    const char *first = NULL;
-    uint32_t pending = 0;
+    const char *first;
+    uint32_t pending = count_pending(view->envelope, inquiry->domain, &first);
     json_t *row = json_object();
 
-    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
-        const demit_recipient_t *recipient = &envelope->recipients[i];
-        if (recipient->state == DEMIT_RECIPIENT_PENDING && is_in_domain(recipient->address, inquiry->domain)) {
-            first = first == NULL ? recipient->address : first;
-            pending++;
-        }
+    if (pending == 0) {
+        pending = count_pending(view->envelope, "", &first); /* the "domain" is a gateway's name: all go there */
     }
     put_common(answer, row, view);
     console_put(answer, row, "recipients_pending", json_integer(pending));

@@ -59,14 +59,15 @@ static size_t append_string(console_text_t *out, const json_t *string, size_t wi
 static void append_bytes(console_text_t *out, json_int_t bytes)
 {
     static const char units[] = "KMGTPE";
-    double scaled = (double)bytes;
+    double scaled = (double)bytes / 1024;
     size_t unit = 0;
 
     if (bytes < 1024) {
         console_text_printf(out, "%lldB", (long long)bytes);
         return;
     }
-    for (scaled /= 1024; scaled >= 1024; scaled /= 1024) {
+    while (scaled >= 1024) {
+        scaled /= 1024;
         unit++;
     }
     console_text_printf(out, scaled < 10 ? "%.1f%c" : "%.0f%c", scaled, units[unit]);

@@ -193,8 +193,9 @@ void console_sessions_abort(demit_control_t *control)
 
 void console_sessions_free(demit_control_t *control)
 {
-    while (control->sessions != NULL) {
-        release(control->sessions);
+    for (console_session_t *session = control->sessions, *next; session != NULL; session = next) {
+        next = session->next;
+        release(session);
     }
 }
 

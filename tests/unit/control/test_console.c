@@ -163,6 +163,8 @@ static void mailq_shows_messages(void **state)
     reply_free(&reply);
     fake_rooms.counts.recovering = true;
     assert_reply(fixture, "text mailq\n", 0, "there may be more");
+    /* A gateway is a destination with everybody's recipients. */
+    assert_reply(fixture, "text showqueue relay.example:25\n", 0, "bob@example.com");
     json_t *value = fixture_ask_json(fixture, "mailq");
     json_t *row = json_array_get(json_object_get(value, "messages"), 1);
     assert_string_equal(json_string_value(json_object_get(row, "state")), "deferred");
@@ -233,6 +235,8 @@ static void destinations_come_largest_first(void **state)
     assert_reply(fixture, "text active\n", 0, "Nothing is being delivered.");
     assert_reply(fixture, "text domain D3.example\n", 0, "450 later");
     assert_reply(fixture, "text domain unknown.example\n", 0, "none: the settings for every domain");
+    fixture->any_domain.gateway_host = "relay.example";
+    assert_reply(fixture, "text domain unknown.example\n", 0, "domain relay.example:25");
     fake_rooms.domain_count = 0;
     free(domains);
     free(names);
