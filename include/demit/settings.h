@@ -50,7 +50,7 @@ typedef struct demit_security_settings {
 typedef struct demit_listen_settings {
     const char *title;     /* as written: "*:25" */
     const char *unix_path; /* a Unix socket, or NULL */
-    const char *host;      /* NULL: every address. Without brackets. */
+    const char *host;      /* NULL: every address of its family. Without brackets. */
     bool ipv6;             /* "[…]": IPv6, and IPv6 only */
     uint16_t port;
     bool enable;
@@ -115,7 +115,8 @@ typedef struct demit_settings {
     demit_lone_lf_t lone_lf_in_body, lone_lf_in_headers;
     const apr_array_header_t *relay_hosts;   /* apr_ipsubnet_t *; never NULL */
     const apr_array_header_t *relay_domains; /* const char * patterns, lower case; never NULL */
-    const apr_array_header_t *nameservers;   /* const char * "address" or "address:port"; empty: the system's */
+    const apr_array_header_t *nameservers;   /* const char * "192.0.2.1", "192.0.2.1:5353", "2001:db8::1" or
+                                                "[2001:db8::1]:5353"; empty: the system's */
     const char *control_group;               /* NULL: root and the daemon's own user only */
     uint32_t server_max_outbound_connections;
 
