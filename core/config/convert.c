@@ -72,8 +72,10 @@ static bool to_duration(const conversion_t *in, const demit_config_value_t *valu
     int64_t seconds;
     if (!demit_config_parse_units(value->text, demit_config_time_units, &seconds))
         return refuse(in, value, "is not a time; write seconds, like 1200, or with a unit, like 20m (s, m, h, d, w)");
+    if (!in_bounds(in, value, seconds, " seconds"))
+        return false;
     datum->number = seconds * APR_USEC_PER_SEC;
-    return in_bounds(in, value, seconds, " seconds");
+    return true;
 }
 
 static bool to_mode(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
@@ -288,6 +290,9 @@ static bool to_network(const conversion_t *in, const demit_config_value_t *item,
         return refuse(in, item,
                       ipv6 ? "has no valid prefix length; an IPv6 network has 0 to 128 bits"
                            : "has no valid prefix length; an IPv4 network has 0 to 32 bits");
+    if (slash != NULL && demit_config_has_host_bits(address, ipv6, (unsigned)bits))
+        demit_config_warning(in->findings, &item->source, "%s has bits beyond its prefix length, which mean nothing",
+                             shown(in, item));
     apr_array_header_t *networks = (apr_array_header_t *)datum->array;
     if (push_network(networks, address, ipv6, slash == NULL ? NULL : slash + 1, in->pool) != APR_SUCCESS)
         return refuse(in, item, "is not a network that this system knows");

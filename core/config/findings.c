@@ -126,16 +126,21 @@ void demit_config_findings_report(const demit_config_findings_t *findings, demit
     report->warnings = lines_of(&findings->warnings, "warnings are", pool);
 }
 
-const char *demit_config_quote(const char *text, apr_pool_t *pool)
+const char *demit_config_cut(const char *text, apr_pool_t *pool)
 {
     enum { SHOWN_BYTES = 72 };
     size_t size = strlen(text);
     if (size <= SHOWN_BYTES)
-        return apr_psprintf(pool, "\"%s\"", text);
+        return text;
     size = SHOWN_BYTES;
     while (size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80) /* not within a character */
         size--;
-    return apr_psprintf(pool, "\"%.*s…\"", (int)size, text);
+    return apr_psprintf(pool, "%.*s…", (int)size, text);
+}
+
+const char *demit_config_quote(const char *text, apr_pool_t *pool)
+{
+    return apr_psprintf(pool, "\"%s\"", demit_config_cut(text, pool));
 }
 
 const char *demit_config_place(const demit_source_t *where, const demit_source_t *from, apr_pool_t *pool)

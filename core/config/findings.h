@@ -39,7 +39,10 @@ bool demit_config_has_errors(const demit_config_findings_t *findings);
 void demit_config_findings_report(const demit_config_findings_t *findings, demit_config_report_t *report,
                                   apr_pool_t *pool);
 
-/* TEXT in double quotes, cut where it is too long for a message. */
+/* TEXT, cut where it is too long for a message. */
+const char *demit_config_cut(const char *text, apr_pool_t *pool);
+
+/* The same, in double quotes. */
 const char *demit_config_quote(const char *text, apr_pool_t *pool);
 
 /* "line 3", or "FILE:3" when WHERE lies in another file than FROM. */

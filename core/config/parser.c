@@ -83,6 +83,11 @@ static const char *shown(const demit_config_parser_t *parser, const demit_config
                           : apr_psprintf(parser->pool, "'%s'", token->text);
 }
 
+static const char *cut(const demit_config_parser_t *parser, const char *text)
+{
+    return demit_config_cut(text, parser->pool);
+}
+
 static const char *quoted(const demit_config_parser_t *parser, const char *text)
 {
     return demit_config_quote(text, parser->pool);
@@ -241,7 +246,8 @@ static void close_scope(demit_config_parser_t *parser, const demit_config_token_
     if (parser->scope != parser->base)
         parser->scope = parser->scope->parent;
     else
-        demit_config_error(parser->findings, &token->source, "this '}' closes nothing; no scope is open here");
+        demit_config_error(parser->findings, &token->source,
+                           "this '}' closes nothing; no scope of this file is open here");
 }
 
 /*
@@ -257,7 +263,7 @@ static void stray_equals(demit_config_parser_t *parser, const demit_config_token
         return;
     }
     demit_config_error(parser->findings, &last->source, "%s has no value; write %s = value", quoted(parser, last->name),
-                       last->name);
+                       cut(parser, last->name));
     (void)apr_array_pop(parser->scope->children);
     parser->name = (piece_t){.text = last->value->text, .source = last->value->source};
     parser->last = NULL;
@@ -310,7 +316,7 @@ static void stands_alone(demit_config_parser_t *parser)
     else
         demit_config_error(parser->findings, &name->source,
                            "%s stands alone; write %s = value for an option, %s { … } for a scope",
-                           quoted(parser, name->text), name->text, name->text);
+                           quoted(parser, name->text), cut(parser, name->text), cut(parser, name->text));
 }
 
 static void on_named(demit_config_parser_t *parser, const demit_config_token_t *token)
@@ -330,7 +336,7 @@ static void on_named(demit_config_parser_t *parser, const demit_config_token_t *
                 parser->findings, &token->source,
                 "'[' begins a dictionary, which needs a '=' before it; an address in brackets is quoted: "
                 "%s \"[::1]:25\" { … }",
-                name->text);
+                cut(parser, name->text));
         else
             stands_alone(parser);
         skip(parser, name->source.line, token);
@@ -357,10 +363,8 @@ static void on_titled(demit_config_parser_t *parser, const demit_config_token_t 
         second_value(parser, name);
     else
         demit_config_error(parser->findings, &parser->title.source,
-                           "neither '=' nor '{' belongs to %s %s; write %s = %s for an option, %s \"%s\" { … } for a "
-                           "scope",
-                           name->text, parser->title.text, name->text, parser->title.text, name->text,
-                           parser->title.text);
+                           "%s follows %s; a '=' is missing between them for an option, a '{' behind them for a scope",
+                           quoted(parser, parser->title.text), quoted(parser, name->text));
     skip(parser, name->source.line, token);
 }
 
@@ -393,11 +397,11 @@ static void on_value(demit_config_parser_t *parser, const demit_config_token_t *
         parser->state = DICTIONARY;
     } else if (token->kind == DEMIT_CONFIG_TOKEN_OPEN_SCOPE) {
         demit_config_error(parser->findings, &parser->name.source, "a scope is written without '='; write %s { … }",
-                           parser->name.text);
+                           cut(parser, parser->name.text));
         open_scope(parser, NULL);
     } else {
         demit_config_error(parser->findings, &parser->name.source, "%s has no value; write %s = value",
-                           quoted(parser, parser->name.text), parser->name.text);
+                           quoted(parser, parser->name.text), cut(parser, parser->name.text));
         skip(parser, token->source.line, token);
     }
 }

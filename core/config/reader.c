@@ -193,7 +193,8 @@ static void include_missing(reader_t *reader, const char *path, const char *trie
 {
     const char *hint = strpbrk(path, "*?") != NULL ? "; patterns are not known here, name the directory" : "";
     demit_config_error(reader->findings, where, "include %s cannot be read: %s (looked for %s)%s",
-                       demit_config_quote(path, reader->pool), status_text(status, reader->pool), tried, hint);
+                       demit_config_quote(path, reader->pool), status_text(status, reader->pool),
+                       demit_config_cut(tried, reader->pool), hint);
 }
 
 static void on_include(void *baton, demit_config_node_t *scope, const char *path, const demit_source_t *where)

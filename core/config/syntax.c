@@ -11,8 +11,8 @@
 
 /* ---- numbers ---------------------------------------------------------------------------------------------------- */
 
-/* Reads digits; gives where they end, or NULL when there are none, too many, or a zero leads (which means octal to
- * some). */
+/* Reads digits and gives where they end; NULL when there are none or a zero leads, which means octal to some. What is
+ * too large for a number becomes the largest: the bounds will refuse it. */
 static const char *parse_digits(const char *text, int64_t *number)
 {
     if (!apr_isdigit(*text) || (*text == '0' && apr_isdigit(text[1])))
@@ -20,9 +20,7 @@ static const char *parse_digits(const char *text, int64_t *number)
     int64_t value = 0;
     for (; apr_isdigit(*text); text++) {
         int digit = *text - '0';
-        if (value > (INT64_MAX - digit) / 10)
-            return NULL;
-        value = value * 10 + digit;
+        value = value > (INT64_MAX - digit) / 10 ? INT64_MAX : value * 10 + digit;
     }
     *number = value;
     return text;
@@ -52,9 +50,7 @@ bool demit_config_parse_units(const char *text, const demit_config_unit_t *units
         return true;
     for (const demit_config_unit_t *unit = units; unit->suffix != NULL; unit++) {
         if (apr_cstr_casecmp(end, unit->suffix) == 0) {
-            if (*number > INT64_MAX / unit->factor)
-                return false;
-            *number *= unit->factor;
+            *number = *number > INT64_MAX / unit->factor ? INT64_MAX : *number * unit->factor;
             return true;
         }
     }
@@ -139,11 +135,27 @@ bool demit_config_is_ipv4(const char *text)
     return inet_pton(AF_INET, text, &address) == 1;
 }
 
+bool demit_config_has_host_bits(const char *address, bool ipv6, unsigned bits)
+{
+    unsigned char bytes[sizeof(struct in6_addr)] = {0};
+    unsigned size = ipv6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+    if (inet_pton(ipv6 ? AF_INET6 : AF_INET, address, bytes) != 1)
+        return false;
+    for (unsigned i = bits / 8; i < size; i++) {
+        unsigned beyond = i == bits / 8 ? 0xffu >> (bits % 8) : 0xffu;
+        if ((bytes[i] & beyond) != 0)
+            return true;
+    }
+    return false;
+}
+
 bool demit_config_is_ipv6(const char *text)
 {
+    enum { ZONE_MAX = 32 }; /* the name of an interface */
     char plain[INET6_ADDRSTRLEN];
     size_t size = strcspn(text, "%");
-    if (size >= sizeof(plain) || (text[size] == '%' && text[size + 1] == '\0'))
+    size_t zone_size = text[size] == '%' ? strlen(text + size + 1) : 1;
+    if (size >= sizeof(plain) || zone_size == 0 || zone_size > ZONE_MAX)
         return false;
     memcpy(plain, text, size);
     plain[size] = '\0';

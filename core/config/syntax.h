@@ -9,7 +9,10 @@
 
 #include <apr_pools.h>
 
-/* Reads TEXT, a decimal number without sign and without leading zeros, and nothing else. */
+/*
+ * Reads TEXT, a decimal number without sign and without leading zeros, and nothing else. Here and below, a number that
+ * is too large becomes INT64_MAX.
+ */
 bool demit_config_parse_number(const char *text, int64_t *number);
 
 typedef struct demit_config_unit {
@@ -38,6 +41,9 @@ bool demit_config_is_local_part(const char *text);
 bool demit_config_is_ipv4(const char *text);
 /* A zone (fe80::1%eth0) is allowed. */
 bool demit_config_is_ipv6(const char *text);
+
+/* Whether ADDRESS has bits set beyond the first BITS: 10.1.1.5/24, where 10.1.1.0/24 is meant. */
+bool demit_config_has_host_bits(const char *address, bool ipv6, unsigned bits);
 
 typedef struct demit_config_endpoint {
     const char *host; /* without brackets; may be empty */

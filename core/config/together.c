@@ -171,12 +171,13 @@ static void check_delivery(const together_t *in, const demit_config_node_t *node
 static void check_schedule(const together_t *in, const demit_config_node_t *node, const demit_domain_settings_t *domain,
                            const demit_source_t *source)
 {
+    const demit_source_t *interval = DOMAIN_PLACE(in, node, retry_interval_us, source);
     if (domain->max_retry_interval_us < domain->retry_interval_us)
-        demit_config_error(in->findings, DOMAIN_PLACE(in, node, max_retry_interval_us, source),
+        demit_config_error(in->findings, DOMAIN_PLACE(in, node, max_retry_interval_us, interval),
                            "Max_Retry_Interval (%" PRId64 ") is less than Retry_Interval (%" PRId64 ")",
                            domain->max_retry_interval_us / 1000000, domain->retry_interval_us / 1000000);
     if (domain->message_expiration_us < domain->retry_interval_us)
-        demit_config_warning(in->findings, DOMAIN_PLACE(in, node, message_expiration_us, source),
+        demit_config_warning(in->findings, DOMAIN_PLACE(in, node, message_expiration_us, interval),
                              "Message_Expiration (%" PRId64 ") is less than Retry_Interval (%" PRId64
                              "): nothing is tried a second time",
                              domain->message_expiration_us / 1000000, domain->retry_interval_us / 1000000);
