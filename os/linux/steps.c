@@ -187,6 +187,7 @@ static int run_keep(const demit_identity_t *identity)
     return prctl(PR_SET_KEEPCAPS, 1UL, 0, 0, 0) == 0 ? 0 : errno;
 }
 
+/* Always: the flag may have been inherited. */
 static void describe_release(const demit_identity_t *identity, char *what, size_t size)
 {
     (void)identity;
@@ -262,7 +263,7 @@ const os_step_t os_backend_steps[] = {
     {"keepcaps", "", keeps_capabilities, describe_keep, NULL, run_keep, blame_kernel},
     {"setresuid", "CAP_SETUID", NULL, os_step_describe_uid, check_uid, os_step_run_uid, blame_kernel},
     {"cap_set_proc", "", NULL, describe_capabilities, check_capabilities, run_capabilities, blame_kernel},
-    {"keepcaps off", "", keeps_capabilities, describe_release, NULL, run_release, blame_kernel},
+    {"keepcaps off", "", NULL, describe_release, NULL, run_release, blame_kernel},
     {"no_new_privs", "", NULL, describe_no_new_privs, NULL, run_no_new_privs, blame_kernel},
     {"process limit", "", NULL, os_step_describe_room, NULL, os_step_run_room, os_step_blame_uid},
 };

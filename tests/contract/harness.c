@@ -1,0 +1,212 @@
+#include "tests/contract/harness.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "demit/build.h"
+
+enum { SKIPPED = 77, FAILED = 1 };
+
+/* The child's ends: it says "still" on one and waits for the end of the other. */
+static int tell_fd = -1, wait_fd = -1;
+
+_Noreturn void child_failed(const char *file, int line, const char *what)
+{
+    (void)dprintf(STDERR_FILENO, "%s:%d: in the child: %s (errno: %s)\n", file, line, what, strerror(errno));
+    _exit(FAILED);
+}
+
+void check_holds(const char *file, int line, const char *text, const char *part)
+{
+    if (strstr(text, part) == NULL) {
+        char what[1024];
+        (void)snprintf(what, sizeof(what), "\"%s\" should hold \"%s\"", text, part);
+        child_failed(file, line, what);
+    }
+}
+
+_Noreturn void child_skips(const char *why)
+{
+    (void)dprintf(STDERR_FILENO, "skipped: %s\n", why);
+    _exit(SKIPPED);
+}
+
+void stand_still(void)
+{
+    char byte = 0;
+    if (write(tell_fd, "S", 1) != 1) {
+        child_failed(__FILE__, __LINE__, "the parent is gone");
+    }
+    (void)!read(wait_fd, &byte, 1);
+}
+
+void in_child(void (*body)(void), void (*look)(pid_t child))
+{
+    int tell[2], wait[2], status = 0;
+    char byte = 0;
+    assert_int_equal(pipe(tell), 0);
+    assert_int_equal(pipe(wait), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)close(tell[0]);
+        (void)close(wait[1]);
+        tell_fd = tell[1];
+        wait_fd = wait[0];
+        body();
+        if (look != NULL) {
+            stand_still();
+        }
+        _exit(0);
+    }
+    (void)close(tell[1]);
+    (void)close(wait[0]);
+    bool still = read(tell[0], &byte, 1) == 1;
+    if (still && look != NULL) {
+        look(child);
+    }
+    (void)close(wait[1]);
+    (void)close(tell[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) {
+        skip();
+    }
+    if (WIFSIGNALED(status)) {
+        fail_msg("the child was ended by signal %d", WTERMSIG(status));
+    }
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(look == NULL || still);
+}
+
+/* ---- the view from outside ---- */
+
+static void read_view(const char *path, view_t *view)
+{
+    FILE *status = fopen(path, "r");
+    assert_non_null(status);
+    char line[1024];
+    *view = (view_t){.no_new_privs = -1};
+    while (fgets(line, sizeof(line), status) != NULL) {
+        (void)sscanf(line, "Uid: %lu %lu %lu %lu", &view->uid[0], &view->uid[1], &view->uid[2], &view->uid[3]);
+        (void)sscanf(line, "Gid: %lu %lu %lu %lu", &view->gid[0], &view->gid[1], &view->gid[2], &view->gid[3]);
+        (void)sscanf(line, "CapInh: %" SCNx64, &view->inheritable);
+        (void)sscanf(line, "CapPrm: %" SCNx64, &view->permitted);
+        (void)sscanf(line, "CapEff: %" SCNx64, &view->effective);
+        (void)sscanf(line, "CapBnd: %" SCNx64, &view->bounding);
+        (void)sscanf(line, "CapAmb: %" SCNx64, &view->ambient);
+        (void)sscanf(line, "NoNewPrivs: %d", &view->no_new_privs);
+        if (strncmp(line, "Groups:", 7) == 0) {
+            const char *first = line + 7 + strspn(line + 7, " \t\n");
+            (void)snprintf(view->groups, sizeof(view->groups), "%s", first);
+            size_t length = strlen(view->groups);
+            while (length > 0 && strchr(" \n", view->groups[length - 1]) != NULL) {
+                view->groups[--length] = '\0';
+            }
+        }
+    }
+    (void)fclose(status);
+}
+
+size_t look_at_threads(pid_t pid, view_t *views, size_t count)
+{
+    char path[400];
+    (void)snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid);
+    DIR *tasks = opendir(path);
+    assert_non_null(tasks);
+    size_t seen = 0;
+    for (const struct dirent *task = readdir(tasks); task != NULL; task = readdir(tasks)) {
+        if (task->d_name[0] == '.') {
+            continue;
+        }
+        (void)snprintf(path, sizeof(path), "/proc/%ld/task/%s/status", (long)pid, task->d_name);
+        if (seen < count) {
+            read_view(path, &views[seen]);
+        }
+        seen++;
+    }
+    (void)closedir(tasks);
+    return seen;
+}
+
+void assert_held(pid_t pid, unsigned long uid, unsigned long gid, const char *groups, uint64_t capabilities)
+{
+    view_t views[16];
+    size_t count = look_at_threads(pid, views, 16);
+    assert_in_range(count, 1, 16);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < 4; j++) {
+            assert_int_equal(views[i].uid[j], uid);
+            assert_int_equal(views[i].gid[j], gid);
+        }
+        assert_string_equal(views[i].groups, groups);
+        assert_int_equal(views[i].permitted, capabilities);
+        assert_int_equal(views[i].effective, capabilities);
+        assert_int_equal(views[i].inheritable, 0);
+        assert_int_equal(views[i].ambient, 0);
+        if (backend_is("linux")) {
+            assert_int_equal(views[i].bounding & ~capabilities, 0);
+            assert_int_equal(views[i].no_new_privs, 1);
+        }
+    }
+}
+
+/* ---- conveniences ---- */
+
+bool backend_is(const char *name)
+{
+    return strcmp(DEMIT_OS_NAME, name) == 0;
+}
+
+void keep_line(void *baton, const char *line)
+{
+    lines_t *lines = baton;
+    size_t used = strlen(lines->text);
+    (void)snprintf(lines->text + used, sizeof(lines->text) - used, "%s\n", line);
+    lines->count++;
+}
+
+demit_identity_t *resolved(const demit_identity_request_t *request, lines_t *warnings)
+{
+    demit_identity_t *identity = NULL;
+    demit_os_error_t error = {0};
+    if (demit_identity_resolve(&identity, request, warnings != NULL ? keep_line : NULL, warnings, &error) != 0) {
+        child_failed(__FILE__, __LINE__, error.text);
+    }
+    return identity;
+}
+
+demit_identity_t *assumed(const demit_identity_request_t *request)
+{
+    demit_identity_t *identity = resolved(request, NULL);
+    demit_os_error_t error = {0};
+    if (demit_identity_assume(identity, &error) != 0 || demit_identity_verify(identity, &error) != 0) {
+        child_failed(__FILE__, __LINE__, error.text);
+    }
+    return identity;
+}
+
+void make_private_directory(char *path, size_t size)
+{
+    /* Not below /tmp, which everybody can write. */
+    (void)snprintf(path, size, "/run/demit-contract-XXXXXX");
+    assert_non_null(mkdtemp(path));
+}
+
+static int remove_entry(const char *path, const struct stat *about, int type, struct FTW *walk)
+{
+    (void)about, (void)type, (void)walk;
+    return remove(path);
+}
+
+void remove_directory(const char *path)
+{
+    assert_int_equal(nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+}
