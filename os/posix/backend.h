@@ -57,4 +57,7 @@ int os_backend_deny_tracing(void) DEMIT_CHECKED;
  */
 int os_backend_open_below(int directory_fd, const char *relative, int flags, mode_t mode, int *fd) DEMIT_CHECKED;
 
+/* The walk, one component at a time, that stands in. Here so that tests reach it where the kernel would do the work. */
+int os_open_below_by_walk(int directory_fd, const char *relative, int flags, mode_t mode, int *fd) DEMIT_CHECKED;
+
 #endif

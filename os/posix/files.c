@@ -47,8 +47,6 @@ static int open_one(int directory, const char *name, int flags, mode_t mode, int
     return link && code != EEXIST ? ELOOP : code;
 }
 
-/* One component at a time. Private, but for the test that runs it where the kernel would do it itself. */
-int os_open_below_by_walk(int directory_fd, const char *relative, int flags, mode_t mode, int *fd);
 int os_open_below_by_walk(int directory_fd, const char *relative, int flags, mode_t mode, int *fd)
 {
     int directory = directory_fd, code = 0;

@@ -2,9 +2,15 @@
 #include "tests/contract/harness.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "demit/build.h"
 
 static int try(const demit_identity_request_t *request, lines_t *warnings, demit_os_error_t *error)
 {
@@ -115,17 +121,136 @@ static void test_a_bare_number_needs_a_group(void **state)
     assert_int_not_equal(try(&request, &warnings, &error), 0);
 }
 
+/* In the child: an account database of the test's own, seen by nobody else. */
+static void use_accounts(const char *passwd, const char *group)
+{
+    static const char *const targets[] = {"/etc/passwd", "/etc/group"};
+    const char *const texts[] = {passwd, group};
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
+        child_skips("this host lets a test have no mounts of its own");
+    }
+    for (size_t i = 0; i < 2; i++) {
+        char path[] = "/run/demit-accounts-XXXXXX";
+        int fd = mkstemp(path);
+        CHECK(fd >= 0 && write(fd, texts[i], strlen(texts[i])) == (ssize_t)strlen(texts[i]));
+        CHECK(fchmod(fd, 0644) == 0 && close(fd) == 0);
+        CHECK(mount(path, targets[i], NULL, MS_BIND, NULL) == 0);
+        CHECK(unlink(path) == 0);
+    }
+}
+
+static int try_in_child(const demit_identity_request_t *request, demit_identity_t **identity, lines_t *warnings,
+                        demit_os_error_t *error)
+{
+    *error = (demit_os_error_t){0};
+    *warnings = (lines_t){0};
+    return demit_identity_resolve(identity, request, keep_line, warnings, error);
+}
+
+static void no_default_body(void)
+{
+    const demit_identity_request_t request = {.user = DEMIT_DEFAULT_USER, .user_is_default = true};
+    demit_identity_t *identity = NULL;
+    demit_os_error_t error;
+    lines_t warnings;
+    use_accounts("root:x:0:0::/:/bin/sh\n", "root:x:0:\n");
+    CHECK(try_in_child(&request, &identity, &warnings, &error) != 0);
+    CHECK(strcmp(error.step, "user") == 0);
+    CHECK_HOLDS(error.text, "useradd ");
+    CHECK_HOLDS(error.text, DEMIT_DEFAULT_USER);
+}
+
 static void test_a_missing_default_user_tells_how_to_make_it(void **state)
 {
     (void)state;
-    demit_identity_request_t request = {0};
-    lines_t warnings;
+    in_child(no_default_body, NULL);
+}
+
+static void default_is_root_body(void)
+{
+    const demit_identity_request_t request = {0};
+    demit_identity_t *identity = NULL;
     demit_os_error_t error;
-    if (try(&request, &warnings, &error) == 0) {
-        skip(); /* the account is there */
-    }
-    assert_string_equal(error.step, "user");
-    assert_non_null(strstr(error.text, "useradd"));
+    lines_t warnings;
+    use_accounts("root:x:0:0::/:/bin/sh\n" DEMIT_DEFAULT_USER ":x:0:0::/:/bin/sh\n", "root:x:0:\n");
+    CHECK(try_in_child(&request, &identity, &warnings, &error) != 0);
+    CHECK_HOLDS(error.text, "only by an explicit user = root");
+}
+
+static void test_the_default_user_is_never_root(void **state)
+{
+    (void)state;
+    in_child(default_is_root_body, NULL);
+}
+
+static void default_body(void)
+{
+    const demit_identity_request_t nobody_wrote = {0};
+    const demit_identity_request_t only_user = {
+        .user = "other", .group = DEMIT_DEFAULT_GROUP, .group_is_default = true};
+    demit_identity_t *identity = NULL;
+    demit_os_error_t error;
+    lines_t warnings;
+    use_accounts("root:x:0:0::/:/bin/sh\n" DEMIT_DEFAULT_USER ":x:990:100::/:/bin/sh\nother:x:991:101::/:/bin/sh\n"
+                 "65000:x:992:102::/:/bin/sh\nodd:x:65535:103::/:/bin/sh\n",
+                 "root:x:0:\n" DEMIT_DEFAULT_GROUP ":x:980:\n");
+    CHECK(try_in_child(&nobody_wrote, &identity, &warnings, &error) == 0 && warnings.count == 0);
+    CHECK(demit_identity_uid(identity) == 990 && demit_identity_gid(identity) == 980);
+    CHECK(try_in_child(&only_user, &identity, &warnings, &error) == 0 && warnings.count == 0);
+    CHECK(demit_identity_uid(identity) == 991 && demit_identity_gid(identity) == 980);
+    /* An account whose name is a number: the name comes first. */
+    const demit_identity_request_t numeric = {.user = "65000"};
+    CHECK(try_in_child(&numeric, &identity, &warnings, &error) == 0);
+    CHECK(demit_identity_uid(identity) == 992);
+    /* The database may not name what the parser refuses. */
+    const demit_identity_request_t odd = {.user = "odd", .group = "101"};
+    CHECK(try_in_child(&odd, &identity, &warnings, &error) != 0);
+    CHECK_HOLDS(error.text, "65535");
+}
+
+static void no_default_group_body(void)
+{
+    const demit_identity_request_t only_user = {.user = "other"};
+    demit_identity_t *identity = NULL;
+    demit_os_error_t error;
+    lines_t warnings;
+    use_accounts("root:x:0:0::/:/bin/sh\nother:x:991:101::/:/bin/sh\n", "root:x:0:\nothers:x:101:\n");
+    CHECK(try_in_child(&only_user, &identity, &warnings, &error) == 0);
+    CHECK(demit_identity_gid(identity) == 101);
+    CHECK_HOLDS(warnings.text, "using \"others\" (101)");
+}
+
+static void test_defaults_come_from_the_build_and_the_account(void **state)
+{
+    (void)state;
+    in_child(default_body, NULL);
+    in_child(no_default_group_body, NULL);
+}
+
+static void group_body(void)
+{
+    demit_os_group_t *group = NULL;
+    demit_os_error_t error = {0};
+    use_accounts("root:x:0:0::/:/bin/sh\nada:x:1001:1001::/:/bin/sh\nbob:x:1002:1002::/:/bin/sh\n",
+                 "root:x:0:\nmail:x:8:ada,gone\n");
+    CHECK(demit_os_group_resolve(&group, "mail", &error) == 0);
+    CHECK(demit_os_group_has(group, 1001, 1001));  /* listed */
+    CHECK(demit_os_group_has(group, 1002, 8));     /* primary group */
+    CHECK(!demit_os_group_has(group, 1002, 1002)); /* neither */
+    CHECK(!demit_os_group_has(group, 0, 0));       /* a name without an account is nobody, and not uid 0 */
+    demit_os_group_free(group);
+    CHECK(demit_os_group_resolve(&group, "8", &error) == 0 && demit_os_group_has(group, 1001, 1001));
+    CHECK(demit_os_group_resolve(&group, "4711", &error) == 0 && !demit_os_group_has(group, 1001, 1001));
+    CHECK(demit_os_group_resolve(&group, "no-such-group", &error) != 0 && group == NULL);
+    CHECK(strcmp(error.step, "Control_Group") == 0);
+    CHECK(demit_os_group_resolve(&group, "", &error) != 0);
+    demit_os_group_free(NULL);
+}
+
+static void test_the_console_group_has_its_members(void **state)
+{
+    (void)state;
+    in_child(group_body, NULL);
 }
 
 static void test_gid_0_is_warned_about(void **state)
@@ -269,6 +394,9 @@ int main(void)
         cmocka_unit_test(test_good_ids_are_taken),
         cmocka_unit_test(test_a_bare_number_needs_a_group),
         cmocka_unit_test(test_a_missing_default_user_tells_how_to_make_it),
+        cmocka_unit_test(test_the_default_user_is_never_root),
+        cmocka_unit_test(test_defaults_come_from_the_build_and_the_account),
+        cmocka_unit_test(test_the_console_group_has_its_members),
         cmocka_unit_test(test_gid_0_is_warned_about),
         cmocka_unit_test(test_bad_jails_are_refused),
         cmocka_unit_test(test_what_another_system_understands_is_ignored_aloud),
