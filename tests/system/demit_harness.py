@@ -409,14 +409,23 @@ class Peer:
     What it took lies in `messages` as dictionaries: mail, rcpts, data.
     """
 
-    def __init__(self, answer=None, extensions=("PIPELINING", "8BITMIME", "SIZE 100000000"), lmtp=False, path=None):
+    def __init__(
+        self,
+        answer=None,
+        extensions=("PIPELINING", "8BITMIME", "SIZE 100000000"),
+        lmtp=False,
+        path=None,
+        port=0,
+        address="127.0.0.1",
+    ):
         self.answer = answer or (lambda verb, line, peer: None)
         self.extensions, self.lmtp = list(extensions), lmtp
         self.messages, self.commands, self.connections = [], [], 0
         self.lock = threading.Lock()
         family = socket.AF_UNIX if path else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
-        self.listener.bind(path or ("127.0.0.1", 0))
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(path or (address, port))
         if path:
             os.chmod(path, 0o777)
         self.listener.listen(50)

@@ -1,0 +1,129 @@
+"""Nothing that got its 250 is lost when the daemon is killed under load."""
+
+import contextlib
+import re
+import threading
+import time
+
+from demit_harness import Smtp, SystemTest, free_port, main, message, wait_until
+
+CLIENTS = 8
+CRASHES = 5
+
+
+class Load(threading.Thread):
+    """A client that sends numbered messages, over new connections when one breaks, and remembers each 250."""
+
+    def __init__(self, port, name, size):
+        super().__init__(daemon=True)
+        self.port, self.label, self.size = port, name, size
+        self.acknowledged, self.stopping, self.sent = [], threading.Event(), 0
+
+    def run(self):
+        while not self.stopping.is_set():
+            with contextlib.suppress(OSError, EOFError, AssertionError):
+                with Smtp(self.port, timeout_s=5) as client:
+                    client.hello()
+                    while not self.stopping.is_set():
+                        self.send_one(client)
+            time.sleep(0.01)
+
+    def send_one(self, client):
+        self.sent += 1
+        identity = f"{self.label}-{self.sent}"
+        body = f"From: <a@local.test>\r\nSubject: {identity}\r\n\r\n".encode() + b"x" * 70 + b"\r\n"
+        body += (b"y" * 76 + b"\r\n") * (self.size // 78)
+        client.send(b"MAIL FROM:<a@local.test>\r\nRCPT TO:<crash@local.test>\r\nDATA\r\n")
+        if [client.reply()[0] for _ in range(3)] != [250, 250, 354]:
+            raise AssertionError("refused")
+        client.send(body + b".\r\n")
+        if client.reply()[0] == 250:
+            self.acknowledged.append(identity)
+
+
+class Crash(SystemTest):
+    def delivered(self):
+        """Subject → how many copies lie in the Maildir, each of them whole."""
+        counts = {}
+        for path in self.site.maildir("crash"):
+            with open(path, "rb") as file:
+                text = file.read()
+            subject = re.search(rb"(?m)^Subject: (\S+)$", text).group(1).decode()
+            self.assertTrue(text.endswith((b"x\n", b"y\n")), f"{path} is cut short")
+            counts[subject] = counts.get(subject, 0) + 1
+        return counts
+
+    def test_five_kills_under_load(self):
+        config = self.site.config("Large_Message_Threshold = 65536\n")
+        daemon = self.daemon(config)
+        sizes = [0, 0, 1000, 1000, 10_000, 10_000, 200_000, 200_000]  # some stream in as chunks
+        load = [Load(self.site.port, f"client{n}", sizes[n]) for n in range(CLIENTS)]
+        for client in load:
+            client.start()
+        for crash in range(CRASHES):
+            before = sum(len(client.acknowledged) for client in load)
+            deadline = time.monotonic() + 20
+            while sum(len(client.acknowledged) for client in load) < before + 100 and time.monotonic() < deadline:
+                time.sleep(0.02)
+            time.sleep(0.05 * crash)
+            daemon.kill()
+            daemon.check_reports()
+            daemon.start()
+        for client in load:
+            client.stopping.set()
+        for client in load:
+            client.join(30)
+        acknowledged = {identity for client in load for identity in client.acknowledged}
+        self.assertGreater(len(acknowledged), CRASHES * 50, "there was hardly any load")
+        self.settle(acknowledged)
+        found = self.delivered()
+        missing = sorted(acknowledged - set(found))
+        self.assertEqual(missing, [], f"{len(missing)} of {len(acknowledged)} acknowledged messages are lost")
+        print(f"{len(acknowledged)} acknowledged, {sum(found.values())} delivered, {len(found)} different, 0 lost")
+
+    def settle(self, wanted):
+        """Until all that is wanted is there, or nothing new has come for a while."""
+        last, since = -1, time.monotonic()
+        while time.monotonic() - since < 15:
+            count = len(self.site.maildir("crash"))
+            if count != last:
+                last, since = count, time.monotonic()
+            elif count >= len(wanted) and wanted <= set(self.delivered()):
+                return
+            time.sleep(0.1)
+
+    def test_killed_while_the_next_hop_is_away(self):
+        """Accepted for a peer that is down; delivered once, to the peer that comes up after the crash."""
+        port = free_port()
+        config = self.site.config(f'Retry_Interval = 1\nDomain "next.test" {{ Gateway = "127.0.0.1:{port}" Host_Failure_Retry = 1 }}\n')
+        daemon = self.daemon(config)
+        with self.client() as client:
+            client.deliver("a@local.test", "bob@next.test", message("later"))
+        daemon.kill()
+        peer = self.peer(port=port)
+        daemon.start()
+        wait_until(lambda: peer.messages, 30, "the message at the next hop")
+        self.assertIn(b"Subject: later", peer.messages[0]["data"])
+
+    def test_no_duplicates_without_a_crash(self):
+        """A graceful stop and a start deliver nothing again."""
+        daemon = self.daemon()
+        load = [Load(self.site.port, f"calm{n}", 500) for n in range(4)]
+        for client in load:
+            client.start()
+        time.sleep(1)
+        for client in load:
+            client.stopping.set()
+        for client in load:
+            client.join(30)
+        acknowledged = {identity for client in load for identity in client.acknowledged}
+        daemon.stop()
+        daemon.start()
+        self.settle(acknowledged)
+        found = self.delivered()
+        self.assertEqual(set(found), acknowledged)
+        self.assertEqual({subject for subject, count in found.items() if count > 1}, set())
+
+
+if __name__ == "__main__":
+    main()
