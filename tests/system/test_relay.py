@@ -4,6 +4,7 @@ import email
 import email.policy
 import os
 import re
+import socket
 import time
 
 from demit_harness import Peer, SystemTest, free_port, main, message, spawn, tool, wait_until
@@ -338,14 +339,25 @@ class Notifications(RelayTest):
         self.check_no_mail()
 
 
+def answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
 class MailExchangers(RelayTest):
     """Routing by DNS, answered by dnsmasq. Peers listen on addresses of 127/8 and one common port."""
 
     def dns(self, *records):
         dnsmasq, port = tool("dnsmasq"), free_port()
         options = ["--no-daemon", "--no-resolv", "--no-hosts", "--conf-file=/dev/null", "--bind-interfaces", "--pid-file="]
-        options += [f"--port={port}", "--listen-address=127.0.0.1", "--log-facility=-", "--user=root" if os.geteuid() == 0 else ""]
-        spawn(self, [dnsmasq, *filter(None, options), *records])
+        # It is the authority for .test: what it does not know there does not exist, rather than being refused.
+        options += [f"--port={port}", "--listen-address=127.0.0.1", "--log-facility=-", "--local=/test/"]
+        options += ["--user=root"] if os.geteuid() == 0 else []
+        spawn(self, [dnsmasq, *options, *records])
+        wait_until(lambda: answers(port), 10, "dnsmasq")
         return port
 
     def peers(self, *addresses, answer=None):
@@ -394,14 +406,14 @@ class MailExchangers(RelayTest):
         wait_until(lambda: host.messages, 20, "the message at the address itself")
 
     def test_unknown_domain_bounces(self):
-        self.routed(self.dns("--local=/nowhere.test/"), 9)
+        self.routed(self.dns(), 9)
         self.send("x@nowhere.test")
         _, _, recipients, _ = self.dsn()[0]
         self.assertRegex(recipients[0]["Status"], r"^5\.(1\.2|4\.4)$")
 
     def test_null_mx_bounces(self):
         """RFC 7505: the domain takes no mail."""
-        self.routed(self.dns("--mx-host=nomail.test,.,0", "--dns-rr=nomail.test,15,000000"), 9)
+        self.routed(self.dns("--mx-host=nomail.test,.,0"), 9)
         self.send("x@nomail.test")
         _, _, recipients, _ = self.dsn()[0]
         self.assertRegex(recipients[0]["Status"], r"^5\.(1\.10|1\.2|4\.4)$")
