@@ -1,0 +1,163 @@
+"""
+Makes one ctest run out of many builds, and judges what it skipped. Called by ci/test.
+
+    suite.py plan MODE FLAVOUR…      writes build/ci/CTestTestfile.cmake: every flavour's tests as FLAVOUR:NAME
+    suite.py check-skips JUNIT       fails, as root, on a skip that tests/expected-skips does not name
+"""
+
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+BUILD = os.path.join(TOP, "build")
+
+# Which of a flavour's tests run: a predicate over (name, labels). Rules about the source need one build, and what takes
+# long adds nothing in the second.
+FLAVOURS = {
+    "dev": lambda name, labels: True,
+    "clang": lambda name, labels: not labels & {"lint", "slow"} and (not labels & {"system"} or name in BRIEF),
+    "os-bsd": lambda name, labels: not labels & {"lint", "slow"},
+    "release": lambda name, labels: name == "lint/hardening" or name in BRIEF,
+    "asan": lambda name, labels: not labels & {"lint"},
+    "tsan": lambda name, labels: not labels & {"lint", "slow", "contract", "fuzz"} and name not in CONFIGURATION_ONLY,
+}
+# A flavour that only another compiler made still carries mail.
+BRIEF = {"system/bodies", "system/identity", "system/smuggling"}
+# One thread, or a daemon that never gets as far as threads.
+CONFIGURATION_ONLY = {"system/configuration", "system/mailbox", "system/port25"}
+
+ENVIRONMENTS = {
+    "asan": ["ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1", "UBSAN_OPTIONS=print_stacktrace=1"],
+    "tsan": ["TSAN_OPTIONS=second_deadlock_stack=1"],
+}
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", "--child-silent-after-fork=yes"]
+# Under valgrind time stands still; tests about time say nothing there.
+VALGRIND_TESTS = re.compile(r"^unit/")
+
+
+def tests_of(flavour):
+    """What ctest knows about the tests of a build."""
+    result = subprocess.run(
+        ["ctest", "--test-dir", os.path.join(BUILD, flavour), "--show-only=json-v1"], capture_output=True, text=True, check=False
+    )
+    if result.returncode != 0:
+        return []
+    return [test for test in json.loads(result.stdout)["tests"] if "command" in test]
+
+
+def quoted(text):
+    """TEXT as a CMake bracket argument, whatever it holds."""
+    level = "="
+    while f"]{level}]" in text:
+        level += "="
+    return f"[{level}[{text}]{level}]"
+
+
+def write_test(out, name, command, properties):
+    out.write(f"add_test({quoted(name)} {' '.join(quoted(word) for word in command)})\n")
+    out.write(f"set_tests_properties({quoted(name)} PROPERTIES")
+    for key, value in properties.items():
+        value = ";".join(value) if isinstance(value, list) else str(value)
+        out.write(f" {key} {quoted(value)}")
+    out.write(")\n")
+
+
+def properties_of(test):
+    kept = {}
+    for entry in test.get("properties", []):
+        name, value = entry["name"], entry["value"]
+        if name in ("ENVIRONMENT", "LABELS", "FIXTURES_REQUIRED", "FIXTURES_SETUP", "FIXTURES_CLEANUP", "RESOURCE_LOCK", "DEPENDS"):
+            kept[name] = value
+        elif name in ("TIMEOUT", "SKIP_RETURN_CODE", "WORKING_DIRECTORY", "RUN_SERIAL", "PROCESSORS", "WILL_FAIL"):
+            kept[name] = {True: "TRUE", False: "FALSE"}.get(value, value) if isinstance(value, bool) else value
+    return kept
+
+
+def plan(mode, flavours):
+    failed = set()
+    failures = os.path.join(BUILD, "ci", "failed-builds")
+    if os.path.exists(failures):
+        with open(failures, encoding="utf-8") as file:
+            failed = set(file.read().split())
+    with open(os.path.join(BUILD, "ci", "CTestTestfile.cmake"), "w", encoding="utf-8") as out:
+        for flavour in flavours:
+            log = os.path.join(BUILD, "log", f"{flavour}.build")
+            command = ["tail", "-n", "60", log]
+            if flavour in failed:
+                command = ["sh", "-c", f'tail -n 60 "{log}"; exit 1']
+            write_test(out, f"{flavour}:build", command, {"LABELS": "build", "TIMEOUT": 30})
+            count = 0
+            for test in [] if flavour in failed else tests_of(flavour):
+                properties = properties_of(test)
+                if not FLAVOURS[flavour](test["name"], set(properties.get("LABELS", []))):
+                    continue
+                properties["ENVIRONMENT"] = list(properties.get("ENVIRONMENT", [])) + ENVIRONMENTS.get(flavour, [])
+                write_test(out, f"{flavour}:{test['name']}", test["command"], properties)
+                count += 1
+                if flavour == "dev" and mode == "all" and VALGRIND_TESTS.match(test["name"]):
+                    properties["TIMEOUT"] = 600
+                    properties["ENVIRONMENT"] = properties["ENVIRONMENT"] + ["DEMIT_VALGRIND=1"]
+                    write_test(out, f"valgrind:{test['name']}", [*VALGRIND, *test["command"]], properties)
+            print(f"  {flavour}: {'its build failed' if flavour in failed else f'{count} tests'}")
+
+
+def skips_of(junit):
+    """(identity, what was said) of everything that was skipped, whole tests and single cases inside one."""
+    for case in xml.etree.ElementTree.parse(junit).getroot().iter("testcase"):
+        name = case.get("name")
+        output = "".join(case.itertext())
+        inner = [
+            match.groups() for match in re.finditer(r"(?m)^SKIPPED: ([^\s:]+): (.*)$", output)
+        ]
+        # cmocka says it twice, once where it happens and once in its summary; the reason stands in the lines before.
+        cmocka = dict.fromkeys(re.findall(r"(?m)^\[\s+SKIPPED\s+\] (?!\d+ test)(\w+)", output))
+        for test, reason in inner:
+            yield f"{name}/{test}", reason
+        for test in cmocka:
+            yield f"{name}/{test}", output
+        if (case.get("status") in ("notrun", "disabled") or case.find("skipped") is not None) and not inner and not cmocka:
+            yield name, output
+
+
+def expected_skips():
+    entries = []
+    with open(os.path.join(TOP, "tests", "expected-skips"), encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            pattern, separator, reason = line.strip().partition(" | ")
+            if not separator or not reason.strip():
+                raise SystemExit(f"tests/expected-skips:{number}: an entry without its reason")
+            entries.append((pattern.strip(), reason.strip()))
+    return entries
+
+
+def check_skips(junit):
+    expected = expected_skips()
+    unexpected = []
+    for identity, said in skips_of(junit):
+        if not any(fnmatch.fnmatchcase(identity, pattern) and reason in said for pattern, reason in expected):
+            unexpected.append(f"  {identity}: {said.strip().splitlines()[-1] if said.strip() else 'no reason given'}")
+    if not unexpected:
+        return 0
+    if os.geteuid() != 0:
+        print(f"\nSkipped because this is not root ({len(unexpected)}):", *unexpected, sep="\n")
+        return 0
+    print(f"\nFAILED: {len(unexpected)} skip(s) that tests/expected-skips does not name with its reason:", *unexpected, sep="\n")
+    return 1
+
+
+def main():
+    if sys.argv[1] == "plan":
+        plan(sys.argv[2], sys.argv[3:])
+        return 0
+    return check_skips(sys.argv[2])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Each rule of lint.py finds what it is for, and is silent about a clean tree."""
+
+import os
+import tempfile
+import unittest
+
+import lint
+
+
+class Rules(unittest.TestCase):
+    def findings(self, check, files):
+        with tempfile.TemporaryDirectory() as root:
+            for path, text in files.items():
+                path = os.path.join(root, path)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+            return list(lint.CHECKS[check](root, root))
+
+    def clean(self, check, files):
+        self.assertEqual(self.findings(check, files), [])
+
+    def dirty(self, check, files, count=1):
+        found = self.findings(check, files)
+        self.assertEqual(len(found), count, found)
+
+    def test_portability(self):
+        self.clean("portability", {"core/a/a.c": "/* linux */ int a;\n", "os/linux/a.c": "#ifdef __linux__\n"})
+        self.dirty("portability", {"core/a/a.c": "#ifdef __linux__\n"})
+        self.dirty("portability", {"core/a/a.c": "#if defined(__FreeBSD__)\n"})
+        self.dirty("portability", {"include/demit/a.h": "#include <sys/epoll.h>\n"})
+
+    def test_rooms(self):
+        self.clean("rooms", {"core/smtp/a.c": '#include "demit/spool.h"\n#include "core/smtp/b.h"\n#include <apr.h>\n'})
+        self.clean("rooms", {"os/posix/a.c": '#include "demit/os.h"\n'})
+        self.dirty("rooms", {"core/spool/a.c": '#include "demit/smtp.h"\n'})
+        self.dirty("rooms", {"core/smtp/a.c": '#include "core/spool/private.h"\n'})
+        self.dirty("rooms", {"os/posix/a.c": '#include <apr_pools.h>\n#include "demit/log.h"\n'}, 2)
+        self.dirty("rooms", {"core/attic/a.c": '#include "demit/log.h"\n'})
+        self.dirty("rooms", {"include/demit/log.h": '#include "demit/loop.h"\n'})
+        exception = {"tests/lint/room-exceptions": "core/spool/a.c demit/smtp.h: pure grammar\n"}
+        self.clean("rooms", {"core/spool/a.c": '#include "demit/smtp.h"\n'} | exception)
+
+    def test_sizes(self):
+        def function(lines):
+            return "static int work(int a)\n{\n" + "    a++;\n" * lines + "}\n"
+
+        self.clean("sizes", {"core/a/a.c": function(59)})
+        self.dirty("sizes", {"core/a/a.c": function(61)})
+        self.dirty("sizes", {"core/a/a.c": "int a;\n" * 701})
+        listed = {"tests/lint/long-functions": "core/a/a.c work: a table of steps\n"}
+        self.clean("sizes", {"core/a/a.c": function(61)} | listed)
+        self.dirty("sizes", {"core/a/a.c": function(10)} | listed)
+
+    def test_words(self):
+        self.clean("words", {"core/a/a.c": "/* done */\n"})
+        self.dirty("words", {"core/a/a.c": "/* TO" + "DO */\n", "ci/x.py": "# fix" + "me\n"}, 2)
+
+    def test_scripts(self):
+        self.clean("scripts", {"ci/a": "#!/usr/bin/env bash\ntrue\n", "ci/b.py": "pass\n"})
+        self.assertTrue(self.findings("scripts", {"ci/a": "#!/bin/bash\nif true; then\n"}))
+        self.dirty("scripts", {"ci/a": "#!/bin/bash\ntrue\n", "ci/b.py": "def\n"})
+
+    def test_an_exception_needs_its_reason(self):
+        with self.assertRaises(SystemExit):
+            self.findings("sizes", {"tests/lint/long-functions": "core/a/a.c work\n"})
+
+
+if __name__ == "__main__":
+    unittest.main()
