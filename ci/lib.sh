@@ -1,5 +1,5 @@
 # What ci/test and ci/try share: words for people, packages, builds. Sourced by bash.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034 # the variables are for those who source this
 
 demit_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 demit_jobs=$(nproc 2>/dev/null || echo 2)
@@ -10,10 +10,10 @@ export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive CLICOLOR=0
 packages_build=(gcc libc6-dev cmake ninja-build pkg-config
     libapr1-dev libc-ares-dev libcap-dev libjansson-dev libssl-dev libxxhash-dev libcmocka-dev)
 # A client for ci/try, and what both it and the system tests use to look at a process and a network.
-packages_try=(swaks iproute2 procps util-linux)
+packages_try=(swaks iproute2 libcap2-bin)
 # Everything that ci/test needs beyond these.
 packages_test=(clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev cppcheck shellcheck valgrind libc6-dbg mandoc binutils
-    python3 dnsmasq-base dovecot-core dovecot-lmtpd libcap2-bin)
+    python3 dnsmasq-base dovecot-core dovecot-lmtpd)
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'
