@@ -35,9 +35,9 @@ ENVIRONMENTS = {
     "asan": ["ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1", "UBSAN_OPTIONS=print_stacktrace=1"],
     "tsan": ["TSAN_OPTIONS=second_deadlock_stack=1"],
 }
-VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite", "--child-silent-after-fork=yes"]
-# Under valgrind time stands still; tests about time say nothing there.
-VALGRIND_TESTS = re.compile(r"^unit/")
+# Valgrind runs programs of the flavour "dev": the unit tests themselves, and the daemon under some of the system tests.
+VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"]
+VALGRIND_SYSTEM = {"system/bodies", "system/smuggling"}
 
 
 def tests_of(flavour):
@@ -78,6 +78,17 @@ def properties_of(test):
     return kept
 
 
+def write_valgrind_test(out, test, properties):
+    if test["name"].startswith("unit/"):
+        command = [*VALGRIND, *test["command"]]
+    elif test["name"] in VALGRIND_SYSTEM:
+        command = test["command"]  # the harness starts the daemon under valgrind
+    else:
+        return
+    properties = properties | {"TIMEOUT": 600, "ENVIRONMENT": [*properties["ENVIRONMENT"], "DEMIT_VALGRIND=1"]}
+    write_test(out, f"valgrind:{test['name']}", command, properties)
+
+
 def plan(mode, flavours):
     failed = set()
     failures = os.path.join(BUILD, "ci", "failed-builds")
@@ -99,10 +110,8 @@ def plan(mode, flavours):
                 properties["ENVIRONMENT"] = list(properties.get("ENVIRONMENT", [])) + ENVIRONMENTS.get(flavour, [])
                 write_test(out, f"{flavour}:{test['name']}", test["command"], properties)
                 count += 1
-                if flavour == "dev" and mode == "all" and VALGRIND_TESTS.match(test["name"]):
-                    properties["TIMEOUT"] = 600
-                    properties["ENVIRONMENT"] = properties["ENVIRONMENT"] + ["DEMIT_VALGRIND=1"]
-                    write_test(out, f"valgrind:{test['name']}", [*VALGRIND, *test["command"]], properties)
+                if flavour == "dev" and mode == "all":
+                    write_valgrind_test(out, test, properties)
             print(f"  {flavour}: {'its build failed' if flavour in failed else f'{count} tests'}")
 
 
@@ -111,11 +120,9 @@ def skips_of(junit):
     for case in xml.etree.ElementTree.parse(junit).getroot().iter("testcase"):
         name = case.get("name")
         output = "".join(case.itertext())
-        inner = [
-            match.groups() for match in re.finditer(r"(?m)^SKIPPED: ([^\s:]+): (.*)$", output)
-        ]
+        inner = [match.groups() for match in re.finditer(r"(?m)^\s*SKIPPED: ([^\s:]+): (.*)$", output)]
         # cmocka says it twice, once where it happens and once in its summary; the reason stands in the lines before.
-        cmocka = dict.fromkeys(re.findall(r"(?m)^\[\s+SKIPPED\s+\] (?!\d+ test)(\w+)", output))
+        cmocka = dict.fromkeys(re.findall(r"(?m)^\s*\[\s+SKIPPED\s+\] (?!\d+ test)(\w+)", output))
         for test, reason in inner:
             yield f"{name}/{test}", reason
         for test in cmocka:
@@ -137,11 +144,15 @@ def expected_skips():
     return entries
 
 
+def is_expected(identity, said, expected):
+    return any(fnmatch.fnmatchcase(identity, pattern) and reason in said for pattern, reason in expected)
+
+
 def check_skips(junit):
     expected = expected_skips()
     unexpected = []
     for identity, said in skips_of(junit):
-        if not any(fnmatch.fnmatchcase(identity, pattern) and reason in said for pattern, reason in expected):
+        if not is_expected(identity, said, expected):
             unexpected.append(f"  {identity}: {said.strip().splitlines()[-1] if said.strip() else 'no reason given'}")
     if not unexpected:
         return 0

@@ -29,7 +29,8 @@ BACK_END = os.environ.get("DEMIT_OS", "linux")
 TEST_UID, TEST_GID = (54321, 54322) if IS_ROOT else (os.geteuid(), os.getegid())
 
 # Instrumented builds and a busy machine are slow; every patience of the tests is multiplied by this.
-PATIENCE = float(os.environ.get("DEMIT_PATIENCE", "4" if SANITIZER else "1"))
+VALGRIND = ["valgrind", "--quiet", "--vgdb=no", "--error-exitcode=99"] if os.environ.get("DEMIT_VALGRIND") else []
+PATIENCE = float(os.environ.get("DEMIT_PATIENCE", "10" if VALGRIND else "4" if SANITIZER else "1"))
 
 needs_root = unittest.skipUnless(IS_ROOT, "needs root")
 
@@ -173,6 +174,7 @@ def split_trace(stored):
 
 SANITIZER_REPORTS = re.compile(
     r"ERROR: (Address|Leak)Sanitizer|runtime error:|WARNING: ThreadSanitizer|AddressSanitizer:DEADLYSIGNAL"
+    r"|==\d+== (Invalid|Conditional jump|Use of uninit|Syscall param|Process terminating|Mismatched)"
 )
 
 
@@ -217,7 +219,7 @@ class Daemon:
         options = {"extra_groups": self.extra_groups} if self.extra_groups is not None else {}
         with log:
             self.process = subprocess.Popen(
-                [*self.wrapper, program("DEMITD", "the daemon"), "-c", self.config_path, "-d"],
+                [*self.wrapper, *VALGRIND, program("DEMITD", "the daemon"), "-c", self.config_path, "-d"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -1,0 +1,70 @@
+"""What ci/test counts as a skip, and which ones it lets pass."""
+
+import os
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "ci"))
+
+import suite  # noqa: E402: found by the path above
+
+JUNIT = """<?xml version="1.0" encoding="UTF-8"?>
+<testsuite name="x" tests="5" failures="0" disabled="0" skipped="2">
+  <testcase name="dev:unit/whole" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/>
+    <system-out>no such kernel feature
+</system-out></testcase>
+  <testcase name="dev:unit/good" status="run"><system-out>fine</system-out></testcase>
+  <testcase name="dev:system/part" status="run"><system-out>test ... ok
+SKIPPED: test_part.Case.test_a: needs root
+SKIPPED: test_part.Case.test_b: needs luck
+</system-out></testcase>
+  <testcase name="dev:unit/cmocka" status="run"><system-out>no namespaces here
+[  SKIPPED ] test_namespaces
+[  SKIPPED ] 1 test(s), listed below:
+[  SKIPPED ] test_namespaces
+</system-out></testcase>
+  <testcase name="dev:system/all" status="notrun"><skipped message="SKIP_RETURN_CODE=77"/>
+    <system-out>SKIPPED: test_all.Case.test_c: needs root
+</system-out></testcase>
+</testsuite>
+"""
+
+
+class Skips(unittest.TestCase):
+    def test_every_kind_is_found_once(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
+            file.write(JUNIT)
+            file.flush()
+            found = [identity for identity, _ in suite.skips_of(file.name)]
+        self.assertEqual(
+            found,
+            [
+                "dev:unit/whole",
+                "dev:system/part/test_part.Case.test_a",
+                "dev:system/part/test_part.Case.test_b",
+                "dev:unit/cmocka/test_namespaces",
+                "dev:system/all/test_all.Case.test_c",
+            ],
+        )
+
+    def test_a_skip_needs_its_name_and_its_reason(self):
+        expected = [("*:system/part/*", "needs root")]
+        self.assertTrue(suite.is_expected("dev:system/part/test_part.Case.test_a", "needs root", expected))
+        self.assertFalse(suite.is_expected("dev:system/part/test_part.Case.test_b", "needs luck", expected))
+        self.assertFalse(suite.is_expected("dev:system/other/x", "needs root", expected))
+
+    def test_the_list_is_well_formed(self):
+        for pattern, reason in suite.expected_skips():
+            self.assertRegex(pattern, r"^[\w*-]+:")
+            self.assertNotEqual(reason, "")
+
+
+class Quoting(unittest.TestCase):
+    def test_bracket_arguments(self):
+        self.assertEqual(suite.quoted("a;b $c \"d\""), "[=[a;b $c \"d\"]=]")
+        self.assertEqual(suite.quoted("a]=]b"), "[==[a]=]b]==]")
+
+
+if __name__ == "__main__":
+    unittest.main()
