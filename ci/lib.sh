@@ -138,3 +138,11 @@ flavour_build() {
         return 1
     fi
 }
+
+# built FLAVOUR PROGRAM: the path of a program that flavour_build() made.
+built() {
+    local path
+    path=$(find "$demit_top/build/$1/core" -type f -perm -u+x -name "$2" -print -quit)
+    [ -n "$path" ] || die "the build $1 made no $2"
+    printf '%s\n' "$path"
+}

@@ -2,13 +2,12 @@
 
 import json
 import os
-import re
 import shutil
 import socket
 import stat
 import subprocess
 
-from demit_harness import IS_ROOT, PATIENCE, TEST_GID, TEST_UID, SystemTest, free_port, main, message, needs_root, program, wait_until
+from demit_harness import IS_ROOT, PATIENCE, TEST_GID, TEST_UID, SystemTest, free_port, main, message, needs_root, program
 
 
 class Console(SystemTest):
@@ -46,7 +45,10 @@ class Console(SystemTest):
 
     def test_summary_counts(self):
         self.queue(4)
-        wait_until(lambda: re.search(r"\b4\b", self.ctl("summary").stdout), 10, "4 messages in the summary")
+        summary = json.loads(self.ctl("summary", json=True).stdout)
+        self.assertEqual(summary["queue"]["messages"], 4)
+        self.assertEqual(summary["server"]["pid"], self.running.pid)
+        self.assertRegex(self.ctl("summary").stdout, r"messages +4\b")
 
     def test_privileges(self):
         result = self.ctl("privileges")
@@ -90,8 +92,10 @@ class Console(SystemTest):
             return answer
 
     def test_wire(self):
-        self.assertRegex(self.raw(b"text version\n"), rb"^ok 0\n.*\d+\.\d+\.\d+")
-        self.assertRegex(self.raw(b"text frobnicate\n"), rb"^error \d+\n")
+        """One line that says how it went and how long the answer is, then exactly that."""
+        for question, how in ((b"text version\n", b"ok 0"), (b"json summary\n", b"ok 0"), (b"text frobnicate\n", b"error 64")):
+            head, body = self.raw(question).split(b"\n", 1)
+            self.assertEqual(head, how + b" %d" % len(body), question)
 
     def test_junk(self):
         for data in (b"\n", b"\0\0\0\n", b"text\n", b"json\n", b"xml version\n", b"text " + b"x" * 100_000 + b"\n", b"\xff" * 5000 + b"\n"):
