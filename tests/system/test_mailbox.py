@@ -12,7 +12,7 @@ class Mailbox(SystemTest):
         return self.daemon(
             self.site.config(
                 f'Domain "box.test" {{ Delivery_Method = "Maildir" Maildir = "{mail}/%d/%u" Maildir_Create = {create} '
-                f'Recipient_Delimiter = "+" {options} }}\n',
+                f'Recipient_Delimiter = "+" {options} }}\nMax_Session_Errors = 1000\n',
                 local=False,
             )
         )

@@ -113,7 +113,7 @@ class Order(SystemTest):
 class Pipelining(SystemTest):
     def setUp(self):
         super().setUp()
-        self.running = self.daemon()
+        self.running = self.daemon(self.site.config("Max_Session_Errors = 1000\n"))
 
     def test_transactions_in_one_write(self):
         """Fifty whole transactions in a single send; every reply in order (RFC 2920)."""
