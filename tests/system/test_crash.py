@@ -2,10 +2,11 @@
 
 import contextlib
 import re
+import subprocess
 import threading
 import time
 
-from demit_harness import Smtp, SystemTest, free_port, main, message, wait_until
+from demit_harness import Smtp, SystemTest, free_port, main, message, program, wait_until
 
 CLIENTS = 8
 CRASHES = 5
@@ -68,6 +69,7 @@ class Crash(SystemTest):
             time.sleep(0.05 * crash)
             daemon.kill()
             daemon.check_reports()
+            self.check_spool()
             daemon.start()
         for client in load:
             client.stopping.set()
@@ -80,6 +82,13 @@ class Crash(SystemTest):
         missing = sorted(acknowledged - set(found))
         self.assertEqual(missing, [], f"{len(missing)} of {len(acknowledged)} acknowledged messages are lost")
         print(f"{len(acknowledged)} acknowledged, {sum(found.values())} delivered, {len(found)} different, 0 lost")
+
+    def check_spool(self):
+        """A killed process leaves a torn tail at most; nothing that was acknowledged is damaged."""
+        checked = subprocess.run(
+            [program("DEMITCTL", "the console"), "spool", "check", self.site.path("spool")], capture_output=True, text=True, check=False
+        )
+        self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
     def settle(self, wanted):
         """Until all that is wanted is there, or nothing new has come for a while."""
