@@ -135,9 +135,13 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
     demit_queue_t *queue = baton;
     (void)thread;
     demit_os_name_thread("demit-queue");
-    while (!demit_queue_is_done(queue))
-        sleep_until(queue, demit_queue_turn(queue));
-    return NULL;
+    for (;;) {
+        const int64_t next_us = demit_queue_turn(queue);
+        if (demit_queue_is_done(queue)) {
+            return NULL;
+        }
+        sleep_until(queue, next_us);
+    }
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------- */
