@@ -88,12 +88,13 @@ int demit_identity_assume(const demit_identity_t *identity, demit_os_error_t *er
 
 /* ---- comparing ---- */
 
+static const char *const which[] = {"real", "effective", "saved", "file system"};
+
 size_t os_compare_uids(const demit_identity_t *identity, const char *prefix, const uid_t *found, size_t count,
                        const os_sink_t *drift)
 {
-    static const char *const which[] = {"real", "effective", "saved", "file system"};
     size_t differences = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && i < sizeof(which) / sizeof(which[0]); i++) {
         if (found[i] != identity->uid) {
             os_tell(drift, "%s%s uid is %lu, should be %lu", prefix, which[i], (unsigned long)found[i],
                     (unsigned long)identity->uid);
@@ -106,9 +107,8 @@ size_t os_compare_uids(const demit_identity_t *identity, const char *prefix, con
 size_t os_compare_gids(const demit_identity_t *identity, const char *prefix, const gid_t *found, size_t count,
                        const os_sink_t *drift)
 {
-    static const char *const which[] = {"real", "effective", "saved", "file system"};
     size_t differences = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count && i < sizeof(which) / sizeof(which[0]); i++) {
         if (found[i] != identity->gid) {
             os_tell(drift, "%s%s gid is %lu, should be %lu", prefix, which[i], (unsigned long)found[i],
                     (unsigned long)identity->gid);
