@@ -355,11 +355,13 @@ static void serve_sockets(demit_resolver_t *resolver)
 static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
 {
     demit_resolver_t *resolver = baton;
+
+    (void)thread;
     demit_os_name_thread("demit-dns");
     while (take_questions(resolver))
         serve_sockets(resolver);
     ares_cancel(resolver->channel); /* answers what is open: TEMPORARY */
-    apr_thread_exit(thread, APR_SUCCESS);
+    /* Not apr_thread_exit(): glibc's pthread_exit() loads libgcc_s, which a bare jail has not, and aborts. */
     return NULL;
 }
 
