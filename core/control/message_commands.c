@@ -247,9 +247,6 @@ static void take_message(void *baton, const demit_queue_message_view_t *view)
     console_answer_t *answer = &inquiry->answer;
     const demit_envelope_t *envelope = view->envelope;
 
-    if (envelope->id != inquiry->id || answer->value != NULL) {
-        return;
-    }
     console_answer_init(answer, message_parts, sizeof(message_parts) / sizeof(message_parts[0]));
     put_common(answer, answer->value, view);
     console_put(answer, answer->value, "envid", console_string(envelope->envid));
@@ -258,11 +255,9 @@ static void take_message(void *baton, const demit_queue_message_view_t *view)
     put_recipients(answer, envelope);
 }
 
-/* The contract has no look-up by id, so this passes over the whole queue; what it does for each other one is compare.
- */
 void console_look_message(console_inquiry_t *inquiry)
 {
-    demit_queue_each_message(inquiry->options->queue, NULL, UINT64_MAX, take_message, inquiry);
+    demit_queue_find_message(inquiry->options->queue, inquiry->id, take_message, inquiry);
     if (inquiry->answer.value == NULL) {
         char id[DEMIT_ID_TEXT_SIZE];
         console_answer_fail(&inquiry->answer, CONSOLE_EXIT_NOT_FOUND, "The log tells what became of it.",

@@ -186,6 +186,10 @@ typedef struct demit_queue_message_view {
 void demit_queue_each_message(demit_queue_t *queue, const char *domain, uint64_t limit,
                               void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton);
 
+/* The message ID, if the queue has it: calls EACH once or not at all. Queue's thread. */
+void demit_queue_find_message(demit_queue_t *queue, uint64_t id,
+                              void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton);
+
 /* ---- DSNs (RFC 3461, 3464)
  * ---------------------------------------------------------------------------------------------------- */
 

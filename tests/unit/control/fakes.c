@@ -135,6 +135,21 @@ void demit_queue_each_message(demit_queue_t *unused, const char *domain, uint64_
     }
 }
 
+void demit_queue_find_message(demit_queue_t *unused, uint64_t id,
+                              void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton)
+{
+    (void)unused;
+    if (!pthread_equal(pthread_self(), queue.thread)) {
+        abort();
+    }
+    for (uint64_t i = 0; i < fake_rooms.message_array_size; i++) {
+        if (fake_rooms.messages[i].envelope->id == id) {
+            each(baton, &fake_rooms.messages[i]);
+            return;
+        }
+    }
+}
+
 /* ---- spool, smtp, config -------------------------------------------------------------------------------------- */
 
 /* Not the real form: 13 decimal digits. */
