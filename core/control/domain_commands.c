@@ -246,8 +246,17 @@ static void put_gateway_note(console_answer_t *answer, const demit_domain_settin
     console_put(answer, answer->value, "note", console_string(note));
 }
 
+/* "relay.example:25", "[2001:db8::1]:25", "/run/lmtp": what a gateway's destination is called. Not "[2001:db8::1]". */
+static bool is_gateway_name(const char *name)
+{
+    return name[0] == '/' || (strchr(name, ':') != NULL && name[strlen(name) - 1] != ']');
+}
+
 void console_complete_domain(console_inquiry_t *inquiry)
 {
+    if (is_gateway_name(inquiry->domain)) {
+        return; /* several Domain scopes may share it */
+    }
     const demit_domain_settings_t *domain = demit_settings_domain(inquiry->options->settings, inquiry->domain);
     const bool is_maildir = domain->delivery_method == DEMIT_DELIVER_MAILDIR;
     const uint16_t port = domain->gateway_port != 0 ? domain->gateway_port : domain->remote_smtp_port;

@@ -235,6 +235,10 @@ static void destinations_come_largest_first(void **state)
     assert_reply(fixture, "text active\n", 0, "Nothing is being delivered.");
     assert_reply(fixture, "text domain D3.example\n", 0, "450 later");
     assert_reply(fixture, "text domain unknown.example\n", 0, "none: the settings for every domain");
+    json_t *gateway = fixture_ask_json(fixture, "domain Relay.example:25");
+    assert_string_equal(json_string_value(json_object_get(gateway, "domain")), "relay.example:25");
+    assert_null(json_object_get(gateway, "settings"));
+    json_decref(gateway);
     fixture->any_domain.gateway_host = "relay.example";
     assert_reply(fixture, "text domain unknown.example\n", 0, "domain relay.example:25");
     fake_rooms.domain_count = 0;
