@@ -40,7 +40,7 @@ static int print_help(void)
           "  -V, --version         version of this program (\"demitctl version\": of the daemon)\n"
           "\n"
           "\"demitctl help\" lists the commands of the running daemon; demitctl(8) explains them.\n"
-          "\"spool check\" needs no daemon: it verifies a spool that none uses.\n",
+          "\"spool check\" needs no daemon: it verifies a spool, and changes nothing.\n",
           stdout);
     return fflush(stdout) == 0 ? CONSOLE_EXIT_OK : CONSOLE_EXIT_IO;
 }
@@ -54,9 +54,6 @@ static int spool_exit_code(apr_status_t status)
     }
     if (status == APR_EINVAL) {
         return CONSOLE_EXIT_DIFFERENT; /* what is damaged was printed */
-    }
-    if (APR_STATUS_IS_EAGAIN(status)) {
-        return CONSOLE_EXIT_UNAVAILABLE; /* a daemon owns it */
     }
     return APR_STATUS_IS_ENOENT(status) || APR_STATUS_IS_ENOTDIR(status) ? CONSOLE_EXIT_NOT_FOUND
            : APR_STATUS_IS_EACCES(status)                                ? CONSOLE_EXIT_NO_PERMISSION

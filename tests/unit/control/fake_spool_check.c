@@ -9,7 +9,6 @@ apr_status_t demit_spool_check(const char *directory, apr_file_t *out, bool json
     apr_file_printf(out, "checked %s as %s\n", directory, json ? "json" : "text");
     return strcmp(directory, "/damaged") == 0   ? APR_EINVAL
            : strcmp(directory, "/missing") == 0 ? APR_ENOENT
-           : strcmp(directory, "/locked") == 0  ? APR_EAGAIN
            : strcmp(directory, "/secret") == 0  ? APR_EACCES
            : strcmp(directory, "/broken") == 0  ? APR_EGENERAL
                                                 : APR_SUCCESS;

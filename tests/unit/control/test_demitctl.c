@@ -278,7 +278,6 @@ static void spool_check_needs_no_daemon(void **state)
     assert_int_equal(RUN("--json", "spool", "check", "/damaged"), 1);
     assert_string_equal(out, "checked /damaged as json\n");
     assert_int_equal(RUN("spool", "check", "/missing"), 66);
-    assert_int_equal(RUN("spool", "check", "/locked"), 69);
     assert_int_equal(RUN("spool", "check", "/secret"), 77);
     assert_int_equal(RUN("spool", "check", "/broken"), 74);
     assert_non_null(strstr(error, "/broken"));
