@@ -217,7 +217,7 @@ static void add_listen(const build_t *build, apr_array_header_t *listens, const 
 {
     demit_listen_settings_t listen = {.title = apr_pstrdup(build->pool, node->title), .source = node->source};
     const demit_config_node_t *const chain[] = {build->defaults, root, node->parent, node}; /* outer to inner */
-    for (size_t i = 0; i < sizeof(chain) / sizeof(*chain); i++)
+    for (size_t i = 0; i < sizeof(chain) / sizeof(chain[0]); i++)
         apply(&listen, DEMIT_CONFIG_IN_LISTEN, chain[i]);
     if (listen.banner_hostname == NULL)
         listen.banner_hostname = build->settings->hostname;

@@ -63,8 +63,9 @@ static void unknown(const check_t *check, const demit_config_node_t *node)
 {
     demit_config_scope_id_t scope = node->parent->scope->id;
     const char *what = node->is_scope ? "scope" : "option";
-    bool same_scope;
-    const char *nearest = demit_config_nearest(node->name, scope, &same_scope);
+    bool same_scope = false;
+    const char *nearest =
+        demit_config_errors_full(check->findings) ? NULL : demit_config_nearest(node->name, scope, &same_scope);
     if (nearest == NULL) {
         demit_config_error(check->findings, &node->source, "unknown %s %s in %s; demitd --help-config lists all", what,
                            quoted(check, node->name), demit_config_scope_text(scope, check->pool));
@@ -137,32 +138,37 @@ static void check_option(const check_t *check, demit_config_node_t *node)
 
 /* ---- scopes ----------------------------------------------------------------------------------------------------- */
 
-static bool check_title(const check_t *check, demit_config_node_t *node, const demit_config_scope_t *scope)
+/* The title of a Domain: a name or a pattern, or an address literal. */
+static bool check_domain_title(const check_t *check, demit_config_node_t *node)
 {
-    if (scope->title == NULL && node->title != NULL) {
-        demit_config_error(check->findings, &node->title_source, "%s takes no title; write %s { … }", scope->name,
-                           scope->name);
-        return false;
-    }
-    if (scope->title != NULL && (node->title == NULL || *node->title == '\0')) {
-        demit_config_error(check->findings, node->title == NULL ? &node->source : &node->title_source,
-                           "%s has no title; write %s behind it", scope->name, scope->title);
-        return false;
-    }
-    if (scope->id != DEMIT_CONFIG_DOMAIN)
-        return true;
-    const char *pattern = demit_config_domain_pattern(node->title, check->result_pool);
-    size_t size = strlen(node->title);
-    if (pattern == NULL && *node->title == '[' && node->title[size - 1] == ']') /* an address literal */
-        pattern = demit_config_lower(node->title, check->result_pool);
-    if (pattern == NULL) {
+    const char *title = demit_config_domain_pattern(node->title, check->result_pool);
+    if (title == NULL && *node->title == '[' && node->title[strlen(node->title) - 1] == ']')
+        title = demit_config_lower(node->title, check->result_pool);
+    if (title == NULL) {
         demit_config_error(check->findings, &node->title_source,
                            "%s is not a domain; write example.com, *.example.com or *example.com",
                            quoted(check, node->title));
         return false;
     }
-    node->title = pattern;
+    node->title = title;
     return true;
+}
+
+static bool check_title(const check_t *check, demit_config_node_t *node, const demit_config_scope_t *scope)
+{
+    if (node->title == NULL && scope->title == NULL)
+        return true;
+    if (scope->title == NULL) {
+        demit_config_error(check->findings, &node->title_source, "%s takes no title; write %s { … }", scope->name,
+                           scope->name);
+        return false;
+    }
+    if (node->title == NULL || *node->title == '\0') {
+        demit_config_error(check->findings, node->title == NULL ? &node->source : &node->title_source,
+                           "%s has no title; write %s behind it", scope->name, scope->title);
+        return false;
+    }
+    return scope->id != DEMIT_CONFIG_DOMAIN || check_domain_title(check, node);
 }
 
 static void check_children(const check_t *check, demit_config_node_t *scope);

@@ -80,6 +80,11 @@ void demit_config_warning(demit_config_findings_t *findings, const demit_source_
     va_end(arguments);
 }
 
+bool demit_config_errors_full(const demit_config_findings_t *findings)
+{
+    return findings->errors.shown->nelts >= DEMIT_CONFIG_FINDINGS_MAX;
+}
+
 bool demit_config_has_errors(const demit_config_findings_t *findings)
 {
     return findings->errors.shown->nelts > 0;

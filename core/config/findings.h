@@ -33,6 +33,9 @@ void demit_config_error(demit_config_findings_t *findings, const demit_source_t 
 void demit_config_warning(demit_config_findings_t *findings, const demit_source_t *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Whether a further error would only be counted, so that its text need not be thought out. */
+bool demit_config_errors_full(const demit_config_findings_t *findings);
+
 bool demit_config_has_errors(const demit_config_findings_t *findings);
 
 /* Fills REPORT with arrays and texts of POOL. */

@@ -76,6 +76,8 @@ static const demit_config_choice_t delivery_methods[] = {{"ESMTP", DEMIT_DELIVER
         .initial = (seconds_), .help = (help_)                                                                         \
     }
 
+/* The size of a field is meant where the field is a pointer, too. */
+/* NOLINTBEGIN(bugprone-sizeof-expression) */
 const demit_config_option_t demit_config_options[] = {
     {.section = "Identity",
      .name = "user",
@@ -598,5 +600,6 @@ const demit_config_option_t demit_config_options[] = {
      NOT_YET,
      .help = "The length of their prefix."},
 };
+/* NOLINTEND(bugprone-sizeof-expression) */
 
 const size_t demit_config_option_count = sizeof(demit_config_options) / sizeof(*demit_config_options);

@@ -1,5 +1,6 @@
 #include "core/config/parser.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include <apr_cstr.h>
@@ -97,6 +98,7 @@ static const char *quoted(const demit_config_parser_t *parser, const char *text)
 
 static demit_config_node_t *add_node(demit_config_parser_t *parser, const piece_t *name)
 {
+    assert(parser->scope != NULL); /* only the root has no parent, and it is the base of its file: never closed */
     demit_config_node_t *node = apr_pcalloc(parser->pool, sizeof(*node));
     node->parent = parser->scope;
     node->name = name->text;

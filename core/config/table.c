@@ -56,7 +56,9 @@ enum { NAME_MAX_COMPARED = 40 }; /* no known name is longer */
 /* Names are compared without case, and '-' is as good as '_'. */
 static char folded(char c)
 {
-    return c == '-' ? '_' : (char)apr_tolower(c);
+    if (c == '-')
+        return '_';
+    return (char)apr_tolower(c);
 }
 
 /* Optimal string alignment, in three rows. */
@@ -96,6 +98,10 @@ typedef struct nearest {
 
 static void consider(nearest_t *nearest, const char *name, bool same_scope)
 {
+    size_t wanted_size = strlen(nearest->wanted), size = strlen(name);
+    size_t difference = wanted_size > size ? wanted_size - size : size - wanted_size;
+    if (difference > nearest->limit) /* so is the distance, and this is cheaper to find out */
+        return;
     unsigned distance = demit_config_distance(nearest->wanted, name);
     if (distance > nearest->limit)
         return;

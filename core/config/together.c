@@ -27,16 +27,6 @@ static const demit_config_node_t *node_of(const demit_config_node_t *scope, demi
     return NULL;
 }
 
-static const demit_config_node_t *domain_node(const together_t *in, const demit_domain_settings_t *domain)
-{
-    for (int i = 0; i < in->root->children->nelts; i++) {
-        const demit_config_node_t *node = APR_ARRAY_IDX(in->root->children, i, const demit_config_node_t *);
-        if (node->scope != NULL && node->scope->id == DEMIT_CONFIG_DOMAIN && node->title == domain->name)
-            return node;
-    }
-    return in->root;
-}
-
 /* The place of the value of a field: in SCOPE, else in the global scope, else at OTHERWISE. */
 static const demit_source_t *place(const together_t *in, const demit_config_node_t *scope, demit_config_home_t home,
                                    size_t offset, const demit_source_t *otherwise)
@@ -193,7 +183,7 @@ static bool says_any(const demit_config_node_t *node, const size_t *offsets, siz
     return false;
 }
 
-static void check_domain(const together_t *in, const demit_domain_settings_t *domain)
+static void check_domain(const together_t *in, const demit_config_node_t *node, const demit_domain_settings_t *domain)
 {
     static const size_t delivery[] = {offsetof(demit_domain_settings_t, delivery_method),
                                       offsetof(demit_domain_settings_t, maildir),
@@ -201,7 +191,6 @@ static void check_domain(const together_t *in, const demit_domain_settings_t *do
     static const size_t schedule[] = {offsetof(demit_domain_settings_t, retry_interval_us),
                                       offsetof(demit_domain_settings_t, max_retry_interval_us),
                                       offsetof(demit_domain_settings_t, message_expiration_us)};
-    const demit_config_node_t *node = domain_node(in, domain);
     if (says_any(node, delivery, sizeof(delivery) / sizeof(*delivery)))
         check_delivery(in, node, domain, &domain->source);
     if (says_any(node, schedule, sizeof(schedule) / sizeof(*schedule)))
@@ -223,6 +212,9 @@ void demit_config_check_together(const demit_settings_t *settings, const demit_c
     warn_of_host_name(&in);
     check_delivery(&in, root, settings->any_domain, &in.start);
     check_schedule(&in, root, settings->any_domain, &in.start);
-    for (int i = 0; i < settings->domains->nelts; i++)
-        check_domain(&in, &APR_ARRAY_IDX(settings->domains, i, demit_domain_settings_t));
+    for (int i = 0, next = 0; i < root->children->nelts; i++) { /* domains are in the order of their nodes */
+        const demit_config_node_t *node = APR_ARRAY_IDX(root->children, i, const demit_config_node_t *);
+        if (node->scope != NULL && node->scope->id == DEMIT_CONFIG_DOMAIN)
+            check_domain(&in, node, &APR_ARRAY_IDX(settings->domains, next++, demit_domain_settings_t));
+    }
 }

@@ -46,6 +46,9 @@ static void settings_of(const char *text, size_t size, apr_pool_t *pool)
     demit_config_node_t *root = demit_config_root_create(pool);
     demit_config_parser_t *parser = demit_config_parser_create(root, no_include, NULL, findings, pool);
     demit_config_lexer_t *lexer = demit_config_lexer_create("f", demit_config_parser_token, parser, findings, pool);
+    /* Without it the name of this host would be looked for in a file, each time. */
+    static const char hostname[] = "Hostname = mail.example.com\n";
+    (void)demit_config_lexer_feed(lexer, hostname, sizeof(hostname) - 1);
     (void)demit_config_lexer_feed(lexer, text, size);
     demit_config_lexer_finish(lexer);
     demit_config_check(root, findings, pool, pool);

@@ -192,7 +192,7 @@ static void test_values_of_delivery(void **state)
     assert_int_equal(d->remote_smtp_port, 26);
     assert_int_equal(d->retry_interval_us, 60 * SECOND);
     assert_int_equal(d->max_retry_interval_us, 120 * SECOND);
-    assert_int_equal(d->message_expiration_us, 3 * 86400 * SECOND);
+    assert_int_equal(d->message_expiration_us, 3 * SECOND * 86400);
     assert_int_equal(d->max_retries, 5);
     assert_false(d->generate_bounces);
     assert_true(d->generate_delay_dsn);
