@@ -239,12 +239,15 @@ static void check_children(const check_t *check, demit_config_node_t *scope)
     apr_hash_t *seen = apr_hash_make(check->pool);
     for (int i = 0; i < scope->children->nelts; i++) {
         demit_config_node_t *node = APR_ARRAY_IDX(scope->children, i, demit_config_node_t *);
-        if (is_repeated(check, seen, node))
-            continue;
+        bool repeated = is_repeated(check, seen, node);
         if (node->is_scope)
             check_scope(check, node);
         else
             check_option(check, node);
+        if (repeated) { /* looked at, so that all errors are told, and of no effect */
+            node->scope = NULL;
+            node->option = NULL;
+        }
     }
 }
 

@@ -205,10 +205,31 @@ static void each_option(apr_file_t *out, unsigned indent, bool mdoc,
     apr_pool_destroy(writer.pool);
 }
 
+static void help_scopes(const writer_t *writer)
+{
+    put_text(writer, "\nSCOPES\n");
+    for (size_t i = DEMIT_CONFIG_GLOBAL + 1; i < DEMIT_CONFIG_SCOPE_COUNT; i++) {
+        const demit_config_scope_t *scope = &demit_config_scopes[i];
+        bool inner = scope->parent != DEMIT_CONFIG_GLOBAL;
+        put_text(writer, "\n  ");
+        if (inner) {
+            put_text(writer, demit_config_scopes[scope->parent].name);
+            put_text(writer, " { ");
+        }
+        put_text(writer, scope->name);
+        put_text(writer, scope->title != NULL ? " \"title\" { … }" : " { … }");
+        put_text(writer, inner ? " }\n" : "\n");
+        put_block(writer, scope->help);
+        if (!scope->supported)
+            put_block(writer, "Not supported yet: refused.");
+    }
+}
+
 void demit_config_print_help(apr_file_t *out)
 {
-    const writer_t writer = {.out = out};
-    put_text(&writer, "Options of demit.conf, by subject. demit.conf(5) explains the language.\n");
+    const writer_t writer = {.out = out, .indent = 6};
+    put_text(&writer, "Scopes and options of demit.conf. demit.conf(5) explains the language.\n");
+    help_scopes(&writer);
     each_option(out, 6, false, help_option);
 }
 
@@ -217,12 +238,12 @@ static void mdoc_scopes(const writer_t *writer)
     put_text(writer, ".Bl -tag -width Ds\n");
     for (size_t i = DEMIT_CONFIG_GLOBAL + 1; i < DEMIT_CONFIG_SCOPE_COUNT; i++) {
         const demit_config_scope_t *scope = &demit_config_scopes[i];
-        put_text(writer, ".It Ic ");
+        put_text(writer, ".It Sy ");
         put_text(writer, scope->name);
         if (scope->title != NULL)
             put_text(writer, " Ar title");
         if (scope->parent != DEMIT_CONFIG_GLOBAL) {
-            put_text(writer, " No in Ic ");
+            put_text(writer, " No in Sy ");
             put_text(writer, demit_config_scopes[scope->parent].name);
         }
         put_text(writer, "\n");

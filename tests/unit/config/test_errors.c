@@ -145,6 +145,12 @@ static const row_t errors[] = {
      "test.conf:1:18: \"Maildir\" does not belong in ESMTP_Listener; it belongs in the global scope or Domain\n"},
     {TEXT("Max_Recipients = 5\n" "MAX_RECIPIENTS = 6"),
      "test.conf:2:1: \"MAX_RECIPIENTS\" is set twice; the first is on line 1, remove one\n"},
+    {TEXT("Security { }\n" "Security { Max_Recipients = 5 }"),
+     "test.conf:2:1: \"Security\" is set twice; the first is on line 1, remove one\n"
+     "test.conf:2:12: \"Max_Recipients\" does not belong in Security; it belongs in the global scope\n"},
+    {TEXT("Max_Recipients = 5\n" "Max_Recipients = x"),
+     "test.conf:2:1: \"Max_Recipients\" is set twice; the first is on line 1, remove one\n"
+     "test.conf:2:18: \"x\" is not a number; write decimal digits only\n"},
     {TEXT("Security { }\n" "Security { }"),
      "test.conf:2:1: \"Security\" is set twice; the first is on line 1, remove one\n"},
     {TEXT("Domain \"a.b\" { }\n" "Domain \"A.B\" { }"),

@@ -94,6 +94,8 @@ static void test_help_is_complete_and_fits_the_screen(void **state)
         snprintf(wanted, sizeof(wanted), "\n  %s = ", demit_config_options[i].name);
         assert_non_null(strstr(help, wanted));
     }
+    assert_non_null(strstr(help, "\n  Security { … }\n"));
+    assert_non_null(strstr(help, "\n  ESMTP_Listener { Listen \"title\" { … } }\n"));
     assert_non_null(strstr(help, "\n  RFC2822_Lone_LF_in_Body = pedantic | ignore | fix\n"));
     assert_non_null(strstr(help, "\n      Scope: global, Domain. Range: 1 to 65535. Default: 25.\n"));
     assert_non_null(strstr(help, "\n      Scope: global, Domain. Not supported yet: refused, unless it is no.\n"));
@@ -113,7 +115,7 @@ static void test_manual_is_complete(void **state)
     }
     for (size_t i = DEMIT_CONFIG_GLOBAL + 1; i < DEMIT_CONFIG_SCOPE_COUNT; i++) {
         char wanted[80];
-        snprintf(wanted, sizeof(wanted), "\n.It Ic %s", demit_config_scopes[i].name);
+        snprintf(wanted, sizeof(wanted), "\n.It Sy %s", demit_config_scopes[i].name);
         assert_non_null(strstr(manual, wanted));
     }
 }
