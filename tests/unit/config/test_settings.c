@@ -210,6 +210,26 @@ static void test_values_of_delivery(void **state)
     assert_int_equal(d->prohibited_hosts->nelts, 0);
 }
 
+/* Both ends of a range belong to it, and what is beyond does not. */
+static void test_bounds(void **state)
+{
+    const struct {
+        const char *text;
+        bool fits;
+    } rows[] = {
+        {"Max_Recipients = 1", true},         {"Max_Recipients = 100000", true},  {"Max_Recipients = 100001", false},
+        {"Segment_Size = 1M", true},          {"Segment_Size = 1048575", false},  {"Segment_Size = 1G", true},
+        {"Segment_Size = 1073741825", false}, {"Body_Timeout = 86400", true},     {"Body_Timeout = 1d", true},
+        {"Body_Timeout = 86401", false},      {"Remote_SMTP_Port = 65535", true}, {"Remote_SMTP_Port = 65536", false},
+        {"Spool_Mode = 0777", true},          {"Spool_Mode = 01000", false},      {"Gateway = a:65535", true},
+        {"Gateway = a:65536", false},         {"Max_Retries = 0", true},          {"Max_Retries = 1000000", true},
+        {"Max_Retries = 1000001", false}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        if ((load_text(*state, rows[i].text).status == APR_SUCCESS) != rows[i].fits)
+            fail_msg("%s", rows[i].text);
+    }
+}
+
 static void test_security(void **state)
 {
     const demit_settings_t *s =
@@ -436,6 +456,7 @@ int main(void)
         TEST(test_hostname_is_that_of_the_host),
         TEST(test_values_of_the_server),
         TEST(test_values_of_delivery),
+        TEST(test_bounds),
         TEST(test_security),
         TEST(test_gateways),
         TEST(test_networks),
