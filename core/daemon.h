@@ -12,13 +12,15 @@
 #include "demit/settings.h"
 #include "demit/smtp.h"
 #include "demit/spool.h"
+#include "demit/unix_socket.h"
 #include "demit/workers.h"
 #include "options.h"
 
 /* A bound socket and the Listen that it serves. */
 typedef struct demit_bound {
-    apr_socket_t *socket;
+    apr_socket_t *socket; /* NULL: closed */
     const demit_listen_settings_t *listen;
+    demit_unix_socket_t unix_socket; /* its path is NULL for TCP */
 } demit_bound_t;
 
 typedef struct demit_daemon {
@@ -74,7 +76,7 @@ int demit_assume_identity(demit_daemon_t *daemon);
 void demit_log_identity(const demit_daemon_t *daemon);
 
 /* ---- sockets: listen.c ------------------------------------------------------------------------------------------- */
-/* Binds every Listen that needs root; no client can connect before demit_start_listening(). */
+/* Binds every TCP port; no client can connect before demit_start_listening(). Unix sockets need no root. */
 int demit_bind_listeners(demit_daemon_t *daemon);
 void demit_close_listeners(demit_daemon_t *daemon);
 int demit_start_listening(demit_daemon_t *daemon);

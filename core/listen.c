@@ -83,7 +83,7 @@ int demit_bind_listeners(demit_daemon_t *daemon)
     for (int i = 0; i < listeners->nelts; i++) {
         const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
         apr_socket_t *socket;
-        if (!listen->enable) {
+        if (!listen->enable || listen->unix_path != NULL) {
             continue;
         }
         const apr_status_t status = bind_one(&socket, listen, daemon->pool);
@@ -96,12 +96,21 @@ int demit_bind_listeners(demit_daemon_t *daemon)
     return 0;
 }
 
+static void close_bound(demit_bound_t *bound)
+{
+    if (bound->unix_socket.path != NULL) {
+        demit_unix_socket_close(&bound->unix_socket);
+    } else if (bound->socket != NULL) {
+        apr_socket_close(bound->socket);
+    }
+    bound->socket = NULL;
+}
+
 void demit_close_listeners(demit_daemon_t *daemon)
 {
     for (int i = 0; i < daemon->bound->nelts; i++) {
-        apr_socket_close(APR_ARRAY_IDX(daemon->bound, i, demit_bound_t).socket);
+        close_bound(&APR_ARRAY_IDX(daemon->bound, i, demit_bound_t));
     }
-    apr_array_clear(daemon->bound);
 }
 
 /* ---- serving -------------------------------------------------------------------------------------------------------
@@ -119,12 +128,42 @@ static apr_status_t give_to_loops(demit_daemon_t *daemon, const demit_bound_t *b
     return status;
 }
 
+/* Unix sockets are made by the new identity, inside the jail: nothing of root's is at stake. */
+static int open_unix_listeners(demit_daemon_t *daemon)
+{
+    const apr_array_header_t *listeners = daemon->settings->listeners;
+    char error[512];
+
+    for (int i = 0; i < listeners->nelts; i++) {
+        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
+        const demit_unix_socket_request_t request = {
+            .path = listen->unix_path, .mode = (mode_t)listen->file_mode, .backlog = listen->backlog};
+        demit_bound_t bound = {.listen = listen};
+        if (!listen->enable || listen->unix_path == NULL) {
+            continue;
+        }
+        const apr_status_t status =
+            demit_unix_socket_open(&bound.unix_socket, &request, error, sizeof(error), daemon->pool);
+        if (status != APR_SUCCESS) {
+            return demit_start_failed(APR_TO_OS_ERROR(status) == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT,
+                                      "%s:%u:%u: Listen: %s", listen->source.file, listen->source.line,
+                                      listen->source.column, error);
+        }
+        bound.socket = bound.unix_socket.socket;
+        APR_ARRAY_PUSH(daemon->bound, demit_bound_t) = bound;
+    }
+    return 0;
+}
+
 /* Before the loops run: from then on a loop's pollset belongs to its thread. */
 int demit_start_listening(demit_daemon_t *daemon)
 {
-    for (int i = 0; i < daemon->bound->nelts; i++) {
+    const int code = open_unix_listeners(daemon);
+
+    for (int i = 0; code == 0 && i < daemon->bound->nelts; i++) {
         const demit_bound_t *bound = &APR_ARRAY_IDX(daemon->bound, i, demit_bound_t);
-        apr_status_t status = apr_socket_listen(bound->socket, bound->listen->backlog);
+        apr_status_t status =
+            bound->unix_socket.path != NULL ? APR_SUCCESS : apr_socket_listen(bound->socket, bound->listen->backlog);
         if (status == APR_SUCCESS) {
             status = give_to_loops(daemon, bound);
         }
@@ -133,7 +172,7 @@ int demit_start_listening(demit_daemon_t *daemon)
         }
         demit_log(DEMIT_LOG_INFO, "listening", "address=%s", bound->listen->title);
     }
-    return 0;
+    return code;
 }
 
 static void run_unlisten(demit_task_t *task)
@@ -145,9 +184,7 @@ static void run_unlisten(demit_task_t *task)
         demit_loop_unlisten(unlisten->loop, APR_ARRAY_IDX(bound, i, demit_bound_t).socket);
     }
     if (atomic_fetch_sub(unlisten->loops_left, 1) == 1) {
-        for (int i = 0; i < bound->nelts; i++) {
-            apr_socket_close(APR_ARRAY_IDX(bound, i, demit_bound_t).socket);
-        }
+        demit_close_listeners(unlisten->daemon);
     }
 }
 

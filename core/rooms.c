@@ -153,12 +153,27 @@ static void accepted(void *baton, const demit_envelope_t *envelope, demit_spool_
     demit_queue_accept(baton, envelope, location);
 }
 
+/* A quarter of the descriptors stays for deliveries: a server full of clients must still get rid of its mail. */
+static uint32_t max_connections(const demit_daemon_t *daemon)
+{
+    const uint32_t possible =
+        daemon->descriptors > 2 * OTHER_DESCRIPTORS ? (daemon->descriptors - OTHER_DESCRIPTORS) / 4 * 3 : 1;
+    const uint32_t wanted = daemon->settings->max_connections;
+
+    if (wanted > possible) {
+        demit_log(DEMIT_LOG_WARNING, "connection_limit", "wanted=%u granted=%u descriptors=%u", wanted, possible,
+                  daemon->descriptors);
+    }
+    return wanted == 0 || wanted > possible ? possible : wanted;
+}
+
 int demit_make_server(demit_daemon_t *daemon)
 {
     const demit_smtp_server_options_t options = {
         .settings = daemon->settings,
         .spool = daemon->spool,
         .workers = daemon->workers,
+        .max_connections = max_connections(daemon),
         .mailbox_exists = demit_maildir_exists,
         .accepted = accepted,
         .accepted_baton = daemon->queue,

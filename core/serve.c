@@ -8,8 +8,8 @@
 #include "demit/build.h"
 #include "demit/log.h"
 
-static const int64_t GRACE_US = 30 * 1000 * 1000;      /* for transactions and deliveries under way */
-static const int64_t LOOK_INTERVAL_US = 20 * 1000;     /* how often the stop looks whether all are gone */
+static const int64_t GRACE_US = 30 * 1000 * 1000;  /* for transactions and deliveries under way */
+static const int64_t LOOK_INTERVAL_US = 20 * 1000; /* how often the stop looks whether all are gone */
 
 /* ---- threads
  * --------------------------------------------------------------------------------------------------------- */

@@ -163,6 +163,20 @@ static int make_directory(demit_daemon_t *daemon, const char *path, mode_t mode)
     return 0;
 }
 
+/* The directories of the Unix sockets among LISTENERS. */
+static int make_socket_directories(demit_daemon_t *daemon, const apr_array_header_t *listeners)
+{
+    int code = 0;
+
+    for (int i = 0; code == 0 && i < listeners->nelts; i++) {
+        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
+        if (listen->enable && listen->unix_path != NULL) {
+            code = make_directory(daemon, parent_of(daemon, listen->unix_path), 0755);
+        }
+    }
+    return code;
+}
+
 int demit_make_directories(demit_daemon_t *daemon)
 {
     const demit_settings_t *settings = daemon->settings;
@@ -171,9 +185,11 @@ int demit_make_directories(demit_daemon_t *daemon)
     if (code == 0 && settings->log[0] == '/' && !daemon->options.foreground) {
         code = make_directory(daemon, parent_of(daemon, settings->log), 0750);
     }
-    for (int i = 0; code == 0 && i < settings->control_listeners->nelts; i++) {
-        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(settings->control_listeners, i, demit_listen_settings_t);
-        code = listen->enable ? make_directory(daemon, parent_of(daemon, listen->unix_path), 0755) : 0;
+    if (code == 0) {
+        code = make_socket_directories(daemon, settings->control_listeners);
+    }
+    if (code == 0) {
+        code = make_socket_directories(daemon, settings->listeners);
     }
     return code;
 }

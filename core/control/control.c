@@ -42,9 +42,9 @@ static apr_status_t open_listener(console_listener_t *listener, char *error, siz
 {
     demit_control_t *control = listener->control;
     const demit_listen_settings_t *settings = listener->settings;
-    const console_socket_request_t request = {
+    const demit_unix_socket_request_t request = {
         .path = settings->unix_path, .mode = settings->file_mode & 0777, .backlog = settings->backlog};
-    apr_status_t status = console_socket_open(&listener->socket, &request, error, error_size, control->pool);
+    apr_status_t status = demit_unix_socket_open(&listener->socket, &request, error, error_size, control->pool);
 
     if (status != APR_SUCCESS) {
         return status;
@@ -55,7 +55,7 @@ static apr_status_t open_listener(console_listener_t *listener, char *error, siz
     if (status != APR_SUCCESS) {
         char reason[128];
         snprintf(error, error_size, "%s: %s", settings->unix_path, apr_strerror(status, reason, sizeof(reason)));
-        console_socket_close(&listener->socket);
+        demit_unix_socket_close(&listener->socket);
     }
     return status;
 }
@@ -92,7 +92,7 @@ void demit_control_close(demit_control_t *control)
     while (control->listener_count > 0) {
         console_listener_t *listener = &control->listeners[--control->listener_count];
         demit_loop_unlisten(control->options.loop, listener->socket.socket);
-        console_socket_close(&listener->socket);
+        demit_unix_socket_close(&listener->socket);
     }
     console_sessions_abort(control);
 }

@@ -3,7 +3,7 @@
 #define DEMIT_CONTROL_PRIV_H
 
 #include "core/control/command.h"
-#include "core/control/socket.h"
+#include "demit/unix_socket.h"
 #include "demit/control.h"
 
 /* Sessions at one time. The console is for people and their scripts; each may hold a bounded answer in memory. */
@@ -14,7 +14,7 @@ typedef struct console_session console_session_t;
 typedef struct console_listener {
     demit_control_t *control;
     const demit_listen_settings_t *settings;
-    console_socket_t socket;
+    demit_unix_socket_t socket;
     demit_acceptor_t acceptor;
 } console_listener_t;
 

@@ -129,6 +129,10 @@ static bool on_accept(demit_conn_t *conn, void *baton)
     if (atomic_load(&server->draining)) {
         return refuse(conn, stopping);
     }
+    const uint32_t limit = server->options.max_connections;
+    if (limit != 0 && atomic_load(&server->sessions) >= limit) {
+        return refuse(conn, listener->acceptor.refusal);
+    }
     if (!demit_clients_enter(server->clients, demit_conn_peer(conn), &client)) {
         char text[DEMIT_CLIENT_TEXT_SIZE];
         demit_log(DEMIT_LOG_INFO, "rejected", "client=%s reason=connections",

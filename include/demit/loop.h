@@ -169,8 +169,8 @@ void demit_loop_unlisten(demit_loop_t *loop, apr_socket_t *socket);
 /* ---- other descriptors ------------------------------------------------------------------------------------------ */
 
 /*
- * Calls ON_READABLE on the loop whenever the non-blocking descriptor FD, a pipe or socket that is not the loop's, can be
- * read. FD must outlive the loop. Before start, or on the loop.
+ * Calls ON_READABLE on the loop whenever the non-blocking descriptor FD, a pipe or socket that is not the loop's, can
+ * be read. FD must outlive the loop. Before start, or on the loop.
  */
 apr_status_t demit_loop_watch(demit_loop_t *loop, int fd, void (*on_readable)(void *baton, int fd), void *baton)
     __attribute__((warn_unused_result));

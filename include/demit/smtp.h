@@ -19,6 +19,7 @@ typedef struct demit_smtp_server_options {
     const demit_settings_t *settings;
     demit_spool_t *spool;
     demit_workers_t *workers;
+    uint32_t max_connections; /* in all; one more gets 421. 0: as many as the loops hold */
     /*
      * Whether LOCAL_PART has a mailbox in a Maildir DOMAIN: APR_SUCCESS, APR_ENOENT (550 5.1.1), another error (451).
      * Called in a disk worker; may block.

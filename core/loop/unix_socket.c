@@ -1,4 +1,4 @@
-#include "core/control/socket.h"
+#include "demit/unix_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,8 +131,8 @@ static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode
 }
 
 /* Makes the name, in place of a stale one if need be, and remembers which it is. */
-static int make_name(console_socket_t *socket, const console_socket_request_t *request, char *error, size_t error_size,
-                     apr_pool_t *pool)
+static int make_name(demit_unix_socket_t *socket, const demit_unix_socket_request_t *request, char *error,
+                     size_t error_size, apr_pool_t *pool)
 {
     struct sockaddr_un address;
     struct stat made;
@@ -172,11 +172,11 @@ static int make_name(console_socket_t *socket, const console_socket_request_t *r
     return code;
 }
 
-apr_status_t console_socket_open(console_socket_t *socket, const console_socket_request_t *request, char *error,
-                                 size_t error_size, apr_pool_t *pool)
+apr_status_t demit_unix_socket_open(demit_unix_socket_t *socket, const demit_unix_socket_request_t *request,
+                                    char *error, size_t error_size, apr_pool_t *pool)
 {
     error[0] = '\0';
-    *socket = (console_socket_t){.path = NULL};
+    *socket = (demit_unix_socket_t){.path = NULL};
     apr_status_t status = apr_socket_create(&socket->socket, APR_UNIX, SOCK_STREAM, 0, pool);
     if (status != APR_SUCCESS) {
         goto failed;
@@ -199,11 +199,11 @@ failed:
         char reason[128];
         snprintf(error, error_size, "%s: %s", request->path, apr_strerror(status, reason, sizeof(reason)));
     }
-    console_socket_close(socket);
+    demit_unix_socket_close(socket);
     return status;
 }
 
-void console_socket_close(console_socket_t *socket)
+void demit_unix_socket_close(demit_unix_socket_t *socket)
 {
     struct stat now;
 
@@ -215,5 +215,5 @@ void console_socket_close(console_socket_t *socket)
     if (socket->socket != NULL) {
         (void)apr_socket_close(socket->socket);
     }
-    *socket = (console_socket_t){.path = NULL};
+    *socket = (demit_unix_socket_t){.path = NULL};
 }

@@ -1,6 +1,6 @@
 /* A listening Unix socket that stands in the file system under a name, made and removed without hurting a stranger. */
-#ifndef DEMIT_CONTROL_SOCKET_H
-#define DEMIT_CONTROL_SOCKET_H
+#ifndef DEMIT_UNIX_SOCKET_H
+#define DEMIT_UNIX_SOCKET_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,18 +9,18 @@
 #include <apr_network_io.h>
 #include <apr_pools.h>
 
-typedef struct console_socket {
+typedef struct demit_unix_socket {
     const char *path; /* NULL: not open */
     apr_socket_t *socket;
     dev_t device; /* of the name that we made: another's is not removed */
     ino_t inode;
-} console_socket_t;
+} demit_unix_socket_t;
 
-typedef struct console_socket_request {
+typedef struct demit_unix_socket_request {
     const char *path; /* outlives the socket */
     mode_t mode;
     int backlog;
-} console_socket_request_t;
+} demit_unix_socket_request_t;
 
 /*
  * Binds and listens, non-blocking, with exactly that mode from the first moment on. A socket that is there already is
@@ -29,10 +29,11 @@ typedef struct console_socket_request {
  * APR_EEXIST, EADDRINUSE (somebody listens), ENAMETOOLONG, what the system said otherwise.
  * Changes the process's umask for the moment of bind(2): main thread.
  */
-apr_status_t console_socket_open(console_socket_t *socket, const console_socket_request_t *request, char *error,
-                                 size_t error_size, apr_pool_t *pool) __attribute__((warn_unused_result));
+apr_status_t demit_unix_socket_open(demit_unix_socket_t *socket, const demit_unix_socket_request_t *request,
+                                    char *error, size_t error_size, apr_pool_t *pool)
+    __attribute__((warn_unused_result));
 
 /* Closes, and removes the name if it is still the socket that was made. Harmless if not open. */
-void console_socket_close(console_socket_t *socket);
+void demit_unix_socket_close(demit_unix_socket_t *socket);
 
 #endif

@@ -1,5 +1,5 @@
 /* The name of a Unix socket: made with its mode, and never at a stranger's cost. */
-#include "core/control/socket.h"
+#include "demit/unix_socket.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,11 +41,11 @@ static int teardown(void **state)
     return rmdir(directory);
 }
 
-static apr_status_t open_at(console_socket_t *socket, const char *where, mode_t mode)
+static apr_status_t open_at(demit_unix_socket_t *socket, const char *where, mode_t mode)
 {
-    const console_socket_request_t request = {.path = where, .mode = mode, .backlog = 8};
+    const demit_unix_socket_request_t request = {.path = where, .mode = mode, .backlog = 8};
 
-    return console_socket_open(socket, &request, error, sizeof(error), pool);
+    return demit_unix_socket_open(socket, &request, error, sizeof(error), pool);
 }
 
 static int connect_errno(const char *where)
@@ -77,7 +77,7 @@ static void it_has_its_mode_and_goes_when_closed(void **state)
     (void)state;
     umask(077);
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        console_socket_t socket;
+        demit_unix_socket_t socket;
         assert_int_equal(open_at(&socket, path, modes[i]), APR_SUCCESS);
         assert_int_equal(lstat(path, &status), 0);
         assert_true(S_ISSOCK(status.st_mode));
@@ -85,26 +85,26 @@ static void it_has_its_mode_and_goes_when_closed(void **state)
         assert_int_equal(connect_errno(path), 0);
         const mode_t now = umask(077);
         assert_int_equal(now, 077); /* put back */
-        console_socket_close(&socket);
-        console_socket_close(&socket); /* again: harmless */
+        demit_unix_socket_close(&socket);
+        demit_unix_socket_close(&socket); /* again: harmless */
         assert_int_equal(lstat(path, &status), -1);
     }
 }
 
 static void a_stale_one_is_replaced(void **state)
 {
-    console_socket_t socket;
+    demit_unix_socket_t socket;
     (void)state;
     leave_stale(path);
     assert_int_equal(connect_errno(path), ECONNREFUSED);
     assert_int_equal(open_at(&socket, path, 0600), APR_SUCCESS);
     assert_int_equal(connect_errno(path), 0);
-    console_socket_close(&socket);
+    demit_unix_socket_close(&socket);
 }
 
 static void a_live_one_stays(void **state)
 {
-    console_socket_t first, second;
+    demit_unix_socket_t first, second;
     struct stat before, after;
     (void)state;
     assert_int_equal(open_at(&first, path, 0600), APR_SUCCESS);
@@ -114,13 +114,13 @@ static void a_live_one_stays(void **state)
     assert_int_equal(lstat(path, &after), 0);
     assert_int_equal(before.st_ino, after.st_ino);
     assert_int_equal(connect_errno(path), 0);
-    console_socket_close(&first);
+    demit_unix_socket_close(&first);
 }
 
 /* Its backlog is full: connecting says EAGAIN, which is not ECONNREFUSED. */
 static void a_busy_one_stays(void **state)
 {
-    console_socket_t socket_;
+    demit_unix_socket_t socket_;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     int fds[16];
     (void)state;
@@ -143,7 +143,7 @@ static void a_busy_one_stays(void **state)
 
 static void a_link_is_not_followed(void **state)
 {
-    console_socket_t socket;
+    demit_unix_socket_t socket;
     struct stat status;
     (void)state;
     /* To nothing, to a file, to a stale socket: nothing is made, nothing is removed. */
@@ -160,7 +160,7 @@ static void a_link_is_not_followed(void **state)
 
 static void a_file_stays(void **state)
 {
-    console_socket_t socket;
+    demit_unix_socket_t socket;
     struct stat status;
     (void)state;
     const int fd = open(path, O_CREAT | O_WRONLY, 0600);
@@ -174,7 +174,7 @@ static void a_file_stays(void **state)
 
 static void a_datagram_socket_stays(void **state)
 {
-    console_socket_t socket_;
+    demit_unix_socket_t socket_;
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     (void)state;
     const int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
@@ -187,21 +187,21 @@ static void a_datagram_socket_stays(void **state)
 
 static void a_name_that_changed_hands_stays(void **state)
 {
-    console_socket_t first, second;
+    demit_unix_socket_t first, second;
     (void)state;
     assert_int_equal(open_at(&first, path, 0600), APR_SUCCESS);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(open_at(&second, path, 0600), APR_SUCCESS);
-    console_socket_close(&first);
+    demit_unix_socket_close(&first);
     assert_int_equal(connect_errno(path), 0);
-    console_socket_close(&second);
+    demit_unix_socket_close(&second);
     assert_int_equal(access(path, F_OK), -1);
 }
 
 /* apr_socket_close() and the pool would unlink the path of a socket that apr_socket_bind() bound. */
 static void the_pool_does_not_remove_the_name(void **state)
 {
-    console_socket_t socket;
+    demit_unix_socket_t socket;
     (void)state;
     assert_int_equal(open_at(&socket, path, 0600), APR_SUCCESS);
     apr_pool_clear(pool);
@@ -211,7 +211,7 @@ static void the_pool_does_not_remove_the_name(void **state)
 
 static void impossible_paths_are_explained(void **state)
 {
-    console_socket_t socket;
+    demit_unix_socket_t socket;
     char long_path[256];
     (void)state;
     snprintf(long_path, sizeof(long_path), "%s/%0150d", directory, 0);
