@@ -50,16 +50,26 @@ static unsigned wanted_securebits(unsigned now)
     return (now | bits) & ~(unsigned)SECBIT_KEEP_CAPS;
 }
 
-static void decide(demit_identity_t *identity, const os_status_t *now)
+static void decide(demit_identity_t *identity, const os_status_t *now, const os_sink_t *warnings)
 {
+    enum { SMTP_PORT = 25 };
     os_native_t *native = identity->native;
+    unsigned free_port = os_host_first_free_port();
     unsigned securebits = (unsigned)prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
     native->changes_bounding = !native->keeps_everything &&
                                (identity->start == OS_START_ROOT || os_capset_has(now->caps.effective, CAP_SETPCAP));
     native->bounding = native->changes_bounding ? now->bounding & native->caps.permitted : now->bounding;
     native->securebits =
         native->changes_bounding ? wanted_securebits(securebits) : securebits & ~(unsigned)SECBIT_KEEP_CAPS;
-    native->binds_low = os_capset_has(native->caps.effective, CAP_NET_BIND_SERVICE) || os_host_first_free_port() <= 1;
+    native->binds_low = os_capset_has(native->caps.effective, CAP_NET_BIND_SERVICE) || free_port <= 1;
+    if (free_port <= SMTP_PORT && !native->keeps_everything &&
+        os_capset_has(native->caps.permitted, CAP_NET_BIND_SERVICE)) {
+        os_tell(
+            warnings,
+            "Capabilities keeps cap_net_bind_service, which is not needed here: everybody may bind ports from %u on "
+            "(net.ipv4.ip_unprivileged_port_start)",
+            free_port);
+    }
 }
 
 int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_t *request, const os_sink_t *warnings,
@@ -91,7 +101,7 @@ int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_
         }
         make_do(identity, &now, warnings);
     }
-    decide(identity, &now);
+    decide(identity, &now, warnings);
     if (identity->jail != NULL) {
         native->status_fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
         if (native->status_fd < 0) {
@@ -155,8 +165,7 @@ void os_backend_kept(const demit_identity_t *identity, char *text, size_t size)
 typedef struct comparison {
     const demit_identity_t *identity;
     const os_sink_t *drift;
-    size_t differences;
-    pid_t process; /* its own thread needs no prefix */
+    size_t differences, threads; /* found, looked at */
 } comparison_t;
 
 static void compare_set(comparison_t *comparison, const char *prefix, const char *name, os_capset_t found,
@@ -181,6 +190,7 @@ static int compare_status(void *baton, const os_status_t *found)
     const demit_identity_t *identity = comparison->identity;
     const os_native_t *native = identity->native;
     char prefix[32] = "";
+    comparison->threads++;
     if (found->pid != found->tgid) {
         os_append(prefix, sizeof(prefix), "thread %ld: ", (long)found->pid);
     }
@@ -237,6 +247,9 @@ int os_backend_compare(const demit_identity_t *identity, const os_sink_t *drift,
     int code = os_status_each_thread(0, compare_status, &comparison);
     if (code == ENOENT && identity->native->status_fd >= 0) {
         code = compare_in_jail(&comparison);
+    }
+    if (code == 0 && comparison.threads == 0) {
+        code = ESRCH; /* nobody looked at is nobody found wrong, which proves nothing */
     }
     if (code == 0) {
         compare_securebits(&comparison);

@@ -236,6 +236,22 @@ int os_status_of(pid_t pid, pid_t thread, os_status_t *status)
     return status_at(AT_FDCWD, path, status);
 }
 
+/* 0 also for a thread that ended between the listing and the look. */
+static int visit_thread(int tasks_fd, const char *thread, int (*each)(void *baton, const os_status_t *status),
+                        void *baton)
+{
+    char name[300];
+    os_status_t status;
+    (void)snprintf(name, sizeof(name), "%s/status", thread);
+    int code = status_at(tasks_fd, name, &status);
+    if (code != 0) {
+        return code == ENOENT || code == ESRCH ? 0 : code;
+    }
+    code = each(baton, &status);
+    os_status_free(&status);
+    return code;
+}
+
 int os_status_each_thread(pid_t pid, int (*each)(void *baton, const os_status_t *status), void *baton)
 {
     char path[64];
@@ -245,21 +261,15 @@ int os_status_each_thread(pid_t pid, int (*each)(void *baton, const os_status_t 
         return errno;
     }
     int code = 0;
-    for (const struct dirent *task = readdir(tasks); task != NULL && code == 0; task = readdir(tasks)) {
-        char name[300];
-        os_status_t status;
-        if (task->d_name[0] == '.') {
-            continue;
+    while (code == 0) {
+        errno = 0;
+        const struct dirent *task = readdir(tasks);
+        if (task == NULL) {
+            code = errno;
+            break;
         }
-        (void)snprintf(name, sizeof(name), "%s/status", task->d_name);
-        code = status_at(dirfd(tasks), name, &status);
-        if (code == ENOENT || code == ESRCH) {
-            code = 0; /* it ended between the listing and the look */
-            continue;
-        }
-        if (code == 0) {
-            code = each(baton, &status);
-            os_status_free(&status);
+        if (task->d_name[0] != '.') {
+            code = visit_thread(dirfd(tasks), task->d_name, each, baton);
         }
     }
     (void)closedir(tasks);

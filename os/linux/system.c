@@ -48,14 +48,15 @@ int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
 
 /* ---- descriptors ---- */
 
-/* No descriptor is at or above this. Without /proc (in a jail) the descriptor from before chroot tells. */
+/* No descriptor is at or above this. In a jail without /proc the descriptor from before chroot tells. */
 static int descriptor_end(const demit_identity_t *identity)
 {
     enum { AT_MOST = 1 << 20 };
     os_status_t status;
     struct rlimit limit;
-    if (identity != NULL && identity->native->status_fd >= 0 &&
-        os_status_from_fd(identity->native->status_fd, &status) == 0) {
+    bool jailed = identity != NULL && identity->native->status_fd >= 0;
+    int code = jailed ? os_status_from_fd(identity->native->status_fd, &status) : os_status_of(0, 0, &status);
+    if (code == 0) {
         int end = (int)status.fd_table;
         os_status_free(&status);
         if (end > 0) {

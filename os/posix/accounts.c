@@ -31,8 +31,7 @@ bool os_parse_id(const char *text, unsigned long *id, const char **why)
         *why = "it begins with 0: octal or decimal? Write it in decimal without leading zeros";
         return false;
     }
-    /* Eleven digits cannot overflow 64 bits; more are too large whatever they say. */
-    unsigned long long value = strlen(text) > 11 ? UINT64_MAX : strtoull(text, NULL, 10);
+    unsigned long long value = strtoull(text, NULL, 10); /* what overflows becomes ULLONG_MAX: strtoul(3) */
     if (value > UINT32_MAX) {
         *why = "it is larger than any id and would wrap around";
         return false;

@@ -787,6 +787,87 @@ static void audit_thread_body(void)
     CHECK(demit_identity_report(0, count_facts_of_threads, &different) == 0 && different == 2);
 }
 
+static const demit_identity_t *shared_identity;
+static lines_t shared_drift;
+
+static void *audit_in_another_thread(void *baton)
+{
+    (void)baton;
+    return demit_identity_audit(shared_identity, keep_line, &shared_drift) < 0 ? &shared_drift : NULL;
+}
+
+/* The jail has no /proc: what the first thread holds is told by the descriptor from before. */
+static void audit_in_jail_body(void)
+{
+    demit_identity_request_t request = jailed();
+    pthread_t thread;
+    shared_identity = assumed(&request);
+    CHECK(pthread_create(&thread, NULL, audit_in_another_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    CHECK(shared_drift.count == 0);
+    set_capabilities(0, 0);
+    CHECK(demit_identity_audit(shared_identity, keep_line, &shared_drift) == 4); /* seen twice: first, and calling */
+}
+
+static pthread_barrier_t barrier;
+
+static void *audit_after_barrier(void *baton)
+{
+    (void)pthread_barrier_wait(&barrier);
+    return audit_in_another_thread(baton);
+}
+
+static void audit_first_thread_in_jail_body(void)
+{
+    demit_identity_request_t request = jailed();
+    pthread_t thread;
+    shared_identity = assumed(&request);
+    CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    CHECK(pthread_create(&thread, NULL, audit_after_barrier, NULL) == 0);
+    set_capabilities(0, 0); /* the first thread drifts, another one looks */
+    (void)pthread_barrier_wait(&barrier);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_HOLDS(shared_drift.text, "the permitted set lacks cap_net_bind_service");
+}
+
+static void test_audit_finds_drift_in_a_jail(void **state)
+{
+    (void)state;
+    with_jail(audit_in_jail_body, NULL);
+    with_jail(audit_first_thread_in_jail_body, NULL);
+}
+
+static void inheritable_body(void)
+{
+    demit_identity_request_t request = stranger;
+    request.capabilities = "cap_net_bind_service+eip";
+    set_capabilities(permitted_now(), BIT(CAP_NET_RAW));
+    (void)assumed(&request);
+}
+
+static void free_ports_body(void)
+{
+    lines_t warnings = {0};
+    if (unshare(CLONE_NEWNET) != 0) {
+        child_skips("this host lets a test have no network of its own");
+    }
+    write_text("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    (void)resolved(&stranger_binding, &warnings);
+    CHECK_HOLDS(warnings.text, "not needed here");
+    CHECK(demit_identity_can_bind_low(resolved(&stranger, NULL)));
+}
+
+static void test_a_needless_capability_is_told(void **state)
+{
+    (void)state;
+    in_child(free_ports_body, NULL);
+}
+
+static void test_nothing_is_ever_inheritable(void **state)
+{
+    (void)state;
+    in_child(inheritable_body, low_port_look);
+}
+
 static void test_audit_finds_drift(void **state)
 {
     (void)state;
@@ -833,6 +914,9 @@ int main(void)
         cmocka_unit_test(test_root_with_capabilities_has_these_only),
         cmocka_unit_test(test_ambient_capabilities_are_trimmed),
         cmocka_unit_test(test_audit_finds_drift_of_one_thread),
+        cmocka_unit_test(test_audit_finds_drift_in_a_jail),
+        cmocka_unit_test(test_a_needless_capability_is_told),
+        cmocka_unit_test(test_nothing_is_ever_inheritable),
     };
     if (geteuid() != 0) {
         (void)puts("skipped: giving up root takes root");

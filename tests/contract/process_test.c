@@ -287,6 +287,27 @@ static void test_a_link_of_roots_own_is_followed_on_the_way(void **state)
     assert_int_equal(access(inside("real/one"), F_OK) | access(inside("real/two"), F_OK), 0);
 }
 
+static void ordinary_pid_file_body(void)
+{
+    demit_os_error_t error = {0};
+    int fd = -1;
+    CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(demit_os_pid_file(inside("theirs/pid"), &fd, &error) == 0);
+    CHECK(demit_os_make_directory(inside("theirs/spool"), 0700, STRANGER, STRANGER, &error) == 0);
+    CHECK(demit_os_pid_file("/tmp/demit-contract-pid", &fd, &error) != 0);
+    CHECK_HOLDS(error.text, "root or oneself");
+    CHECK(demit_os_pid_file(inside("roots"), &fd, &error) == EACCES);
+    CHECK(demit_os_make_directory(inside("group/x"), 0700, STRANGER, STRANGER, &error) != 0);
+}
+
+static void test_an_ordinary_user_trusts_himself_and_root(void **state)
+{
+    (void)state;
+    make_untrusted();
+    assert_int_equal(chmod(directory, 0755), 0);
+    in_child(ordinary_pid_file_body, NULL);
+}
+
 /* ---- directories ---- */
 
 static void test_a_directory_is_made_for_the_service_user(void **state)
@@ -495,6 +516,7 @@ int main(void)
         WITH_DIRECTORY(test_a_planted_pid_file_changes_nothing),
         WITH_DIRECTORY(test_no_pid_file_where_others_can_write),
         WITH_DIRECTORY(test_a_link_of_roots_own_is_followed_on_the_way),
+        WITH_DIRECTORY(test_an_ordinary_user_trusts_himself_and_root),
         WITH_DIRECTORY(test_a_directory_is_made_for_the_service_user),
         WITH_DIRECTORY(test_no_directory_where_others_can_write),
         cmocka_unit_test(test_signals_become_bytes),

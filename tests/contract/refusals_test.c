@@ -193,7 +193,7 @@ static void default_body(void)
     lines_t warnings;
     use_accounts("root:x:0:0::/:/bin/sh\n" DEMIT_DEFAULT_USER ":x:990:100::/:/bin/sh\nother:x:991:101::/:/bin/sh\n"
                  "65000:x:992:102::/:/bin/sh\nodd:x:65535:103::/:/bin/sh\n",
-                 "root:x:0:\n" DEMIT_DEFAULT_GROUP ":x:980:\n");
+                 "root:x:0:\n" DEMIT_DEFAULT_GROUP ":x:980:\nodd:x:65535:\n");
     CHECK(try_in_child(&nobody_wrote, &identity, &warnings, &error) == 0 && warnings.count == 0);
     CHECK(demit_identity_uid(identity) == 990 && demit_identity_gid(identity) == 980);
     CHECK(try_in_child(&only_user, &identity, &warnings, &error) == 0 && warnings.count == 0);
@@ -205,6 +205,9 @@ static void default_body(void)
     /* The database may not name what the parser refuses. */
     const demit_identity_request_t odd = {.user = "odd", .group = "101"};
     CHECK(try_in_child(&odd, &identity, &warnings, &error) != 0);
+    CHECK_HOLDS(error.text, "65535");
+    const demit_identity_request_t odd_group = {.user = "other", .group = "odd"};
+    CHECK(try_in_child(&odd_group, &identity, &warnings, &error) != 0);
     CHECK_HOLDS(error.text, "65535");
 }
 
