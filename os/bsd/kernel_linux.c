@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -26,10 +27,14 @@ int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
     if (status == NULL) {
         return errno;
     }
+    static const char name[] = "Threads:";
     char line[256];
     int code = EPROTO;
     while (code != 0 && fgets(line, sizeof(line), status) != NULL) {
-        code = sscanf(line, "Threads: %u", count) == 1 ? 0 : EPROTO;
+        if (strncmp(line, name, strlen(name)) == 0) {
+            *count = (unsigned)strtoul(line + strlen(name), NULL, 10);
+            code = 0;
+        }
     }
     (void)fclose(status);
     return code;

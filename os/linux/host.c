@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,17 +34,35 @@ bool os_host_allows_setgroups(void)
     return !os_host_read("/proc/self/setgroups", text, sizeof(text)) || strcmp(text, "deny") != 0;
 }
 
-/* Lines of "INSIDE OUTSIDE COUNT": user_namespaces(7). */
+/* One line of "INSIDE OUTSIDE COUNT": user_namespaces(7). */
+typedef struct mapping {
+    unsigned long inside, outside, count;
+} mapping_t;
+
+/* Reads the line at *AT and moves on to the next. */
+static bool read_mapping(const char **at, mapping_t *mapping)
+{
+    unsigned long *const numbers[] = {&mapping->inside, &mapping->outside, &mapping->count};
+    for (size_t i = 0; i < 3; i++) {
+        char *end = NULL;
+        *numbers[i] = strtoul(*at, &end, 10);
+        if (end == *at) {
+            return false;
+        }
+        *at = end;
+    }
+    return true;
+}
+
 static bool maps(const char *path, unsigned long id)
 {
     char text[4096];
+    mapping_t mapping;
     if (!os_host_read(path, text, sizeof(text))) {
         return true;
     }
-    for (const char *line = text; line != NULL; line = strchr(line, '\n')) {
-        unsigned long first = 0, outside = 0, count = 0;
-        line += *line == '\n';
-        if (sscanf(line, "%lu %lu %lu", &first, &outside, &count) == 3 && id >= first && id - first < count) {
+    for (const char *at = text; read_mapping(&at, &mapping);) {
+        if (id >= mapping.inside && id - mapping.inside < mapping.count) {
             return true;
         }
     }
@@ -65,10 +82,14 @@ bool os_host_maps_gid(gid_t gid)
 static bool in_user_namespace(void)
 {
     char text[256];
-    unsigned long first = 0, outside = 0, count = 0;
-    return os_host_read("/proc/self/uid_map", text, sizeof(text)) &&
-           (sscanf(text, "%lu %lu %lu", &first, &outside, &count) != 3 || first != 0 || outside != 0 ||
-            count != UINT32_MAX);
+    mapping_t mapping;
+    const char *at = text;
+    if (!os_host_read("/proc/self/uid_map", text, sizeof(text))) {
+        return false;
+    }
+    bool all =
+        read_mapping(&at, &mapping) && mapping.inside == 0 && mapping.outside == 0 && mapping.count == UINT32_MAX;
+    return !all;
 }
 
 static bool in_container(void)

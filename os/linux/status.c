@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,35 +75,35 @@ int os_status_of_caller(os_status_t *status)
 
 /* ---- by /proc ---- */
 
-static int read_whole(int fd, char **text)
+/* All of FD as a string that the caller frees; NULL: errno says why. */
+static char *read_whole(int fd)
 {
+    char *text = NULL;
     size_t size = 0, used = 0;
-    *text = NULL;
     for (;;) {
         if (size - used < 2) {
             size = size == 0 ? 8192 : size * 2; /* a thousand groups make it long */
-            char *larger = realloc(*text, size);
+            char *larger = realloc(text, size);
             if (larger == NULL) {
-                free(*text);
-                return ENOMEM;
+                break;
             }
-            *text = larger;
+            text = larger;
         }
-        ssize_t got = pread(fd, *text + used, size - used - 1, (off_t)used);
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            int code = errno;
-            free(*text);
-            return code;
-        }
+        ssize_t got = pread(fd, text + used, size - used - 1, (off_t)used);
         if (got == 0) {
-            (*text)[used] = '\0';
-            return 0;
+            text[used] = '\0';
+            return text;
         }
-        used += (size_t)got;
+        if (got > 0) {
+            used += (size_t)got;
+        } else if (errno != EINTR) {
+            break;
+        }
     }
+    int code = errno;
+    free(text);
+    errno = code;
+    return NULL;
 }
 
 /* The text after "NAME:\t", or NULL. */
@@ -137,7 +136,9 @@ static bool read_numbers(const char *text, const char *name, unsigned long *numb
 static bool read_set(const char *text, const char *name, os_capset_t *set)
 {
     const char *at = field(text, name);
-    return at != NULL && sscanf(at, "%" SCNx64, set) == 1;
+    char *end = NULL;
+    *set = at != NULL ? strtoull(at, &end, 16) : 0;
+    return at != NULL && end != at;
 }
 
 static int read_groups(const char *text, os_groups_t *groups)
@@ -192,12 +193,11 @@ static int parse(const char *text, os_status_t *status)
 
 int os_status_from_fd(int fd, os_status_t *status)
 {
-    char *text = NULL;
-    int code = read_whole(fd, &text);
-    if (code != 0) {
-        return code;
+    char *text = read_whole(fd);
+    if (text == NULL) {
+        return errno;
     }
-    code = parse(text, status);
+    int code = parse(text, status);
     free(text);
     if (code != 0) {
         os_status_free(status);

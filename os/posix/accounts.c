@@ -48,57 +48,52 @@ bool os_parse_id(const char *text, unsigned long *id, const char **why)
     return true;
 }
 
-static int look_up_once(lookup_t lookup, const char *name, unsigned long id, account_t *account, size_t size,
-                        bool *found)
+static int look_up_once(lookup_t lookup, const char *name, unsigned long id, account_t *account, char *buffer,
+                        size_t size)
 {
     struct passwd *user = NULL;
     struct group *group = NULL;
     int code = 0;
     switch (lookup) {
     case USER_BY_NAME:
-        code = getpwnam_r(name, &account->user, account->buffer, size, &user);
+        code = getpwnam_r(name, &account->user, buffer, size, &user);
         break;
     case USER_BY_ID:
-        code = getpwuid_r((uid_t)id, &account->user, account->buffer, size, &user);
+        code = getpwuid_r((uid_t)id, &account->user, buffer, size, &user);
         break;
     case GROUP_BY_NAME:
-        code = getgrnam_r(name, &account->group, account->buffer, size, &group);
+        code = getgrnam_r(name, &account->group, buffer, size, &group);
         break;
     case GROUP_BY_ID:
-        code = getgrgid_r((gid_t)id, &account->group, account->buffer, size, &group);
+        code = getgrgid_r((gid_t)id, &account->group, buffer, size, &group);
         break;
     }
-    *found = user != NULL || group != NULL;
-    return code;
+    if (user != NULL || group != NULL) {
+        return 0;
+    }
+    /* getpwnam(3) lists these as the ways in which systems say "not found". */
+    bool absent = code == 0 || code == ESRCH || code == EBADF || code == EPERM || code == EWOULDBLOCK;
+    return absent ? ENOENT : code;
 }
 
 /* getpwnam_r(3) and its sisters with as much memory as the entry wants. ENOENT: no such entry. */
 static int look_up(lookup_t lookup, const char *name, unsigned long id, account_t *account)
 {
-    account->buffer = NULL;
-    for (size_t size = 4096; size <= (size_t)16 << 20; size *= 4) {
-        char *larger = realloc(account->buffer, size);
-        if (larger == NULL) {
-            free(account->buffer);
+    enum { AT_MOST = 16 << 20 };
+    int code = ERANGE;
+    for (size_t size = 4096; size <= AT_MOST && (code == ERANGE || code == EINTR); size *= 4) {
+        char *buffer = malloc(size);
+        if (buffer == NULL) {
             return ENOMEM;
         }
-        account->buffer = larger;
-        bool found = false;
-        int code = look_up_once(lookup, name, id, account, size, &found);
-        if (code == ERANGE || code == EINTR) {
-            continue;
+        code = look_up_once(lookup, name, id, account, buffer, size);
+        if (code == 0) {
+            account->buffer = buffer;
+            break;
         }
-        if (found) {
-            return 0;
-        }
-        free(account->buffer);
-        /* getpwnam(3) lists these as the ways in which systems say "not found". */
-        bool absent =
-            code == 0 || code == ENOENT || code == ESRCH || code == EBADF || code == EPERM || code == EWOULDBLOCK;
-        return absent ? ENOENT : code;
+        free(buffer);
     }
-    free(account->buffer);
-    return ERANGE;
+    return code;
 }
 
 static char *digits(unsigned long id)

@@ -1,0 +1,100 @@
+#include "tests/contract/scenes.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+const demit_identity_request_t stranger = {.user = "64123", .group = "64123"};
+const demit_identity_request_t stranger_binding = {
+    .user = "64123", .group = "64123", .capabilities = "cap_net_bind_service+ep"};
+
+uint64_t kept(uint64_t capabilities)
+{
+    return backend_is("linux") ? capabilities : 0;
+}
+
+void set_capabilities(uint64_t permitted, uint64_t inheritable)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    for (size_t i = 0; i < 2; i++) {
+        data[i].permitted = data[i].effective = (uint32_t)(permitted >> 32 * i);
+        data[i].inheritable = (uint32_t)(inheritable >> 32 * i);
+    }
+    CHECK(syscall(SYS_capset, &header, data) == 0);
+}
+
+uint64_t permitted_now(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[2];
+    CHECK(syscall(SYS_capget, &header, data) == 0);
+    return (uint64_t)data[1].permitted << 32 | data[0].permitted;
+}
+
+void become_stranger(void)
+{
+    CHECK(setgroups(0, NULL) == 0);
+    CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(setresuid(STRANGER, STRANGER, STRANGER) == 0);
+}
+
+int bind_low_port(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM, 0), code = EADDRINUSE;
+    CHECK(fd >= 0);
+    for (uint16_t port = 1; port < 1024 && code == EADDRINUSE; port++) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        code = bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : errno;
+    }
+    (void)close(fd);
+    return code;
+}
+
+void write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY);
+    CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    (void)close(fd);
+}
+
+void *sleep_for_ever(void *baton)
+{
+    (void)baton;
+    for (;;) {
+        (void)pause();
+    }
+    return NULL;
+}
+
+char jail[64];
+
+demit_identity_request_t jailed(void)
+{
+    demit_identity_request_t request = stranger_binding;
+    request.chroot_directory = jail;
+    return request;
+}
+
+void with_jail(void (*body)(void), void (*look)(pid_t child))
+{
+    char path[128];
+    make_private_directory(jail, sizeof(jail));
+    assert_int_equal(chmod(jail, 0755), 0);
+    (void)snprintf(path, sizeof(path), "%s/inner", jail);
+    assert_int_equal(mkdir(path, 0755), 0);
+    (void)snprintf(path, sizeof(path), "%s/mark", jail);
+    assert_int_equal(close(open(path, O_CREAT | O_WRONLY, 0644)), 0);
+    in_child(body, look);
+    remove_directory(jail);
+}

@@ -1,0 +1,426 @@
+/*
+ * Other starts: root that stays root, an ordinary user, the configured user. And what is told: explain, report, audit,
+ * against the kernel as it is. Root only.
+ */
+#include "tests/contract/harness.h"
+#include "tests/contract/scenes.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- root that stays root ---- */
+
+static char foreign_file[96];
+
+static void root_with_capabilities_body(void)
+{
+    demit_identity_request_t request = {.user = "root", .group = "root", .capabilities = "cap_net_bind_service+ep"};
+    (void)assumed(&request);
+    CHECK(setresuid(1, 1, 1) != 0 && open(foreign_file, O_RDONLY) < 0 && errno == EACCES);
+    /* What exec gives back to uid 0: without SECBIT_NOROOT it is everything. */
+    int ends[2];
+    char line[128] = "";
+    CHECK(pipe(ends) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        (void)dup2(ends[1], STDOUT_FILENO);
+        (void)execl("/bin/grep", "grep", "CapPrm", "/proc/self/status", (char *)NULL);
+        _exit(1);
+    }
+    (void)close(ends[1]);
+    CHECK(read(ends[0], line, sizeof(line) - 1) > 0);
+    (void)waitpid(child, NULL, 0);
+    CHECK_HOLDS(line, "0000000000000000");
+}
+
+static void root_with_capabilities_look(pid_t child)
+{
+    assert_held(child, 0, 0, "", BIT(CAP_NET_BIND_SERVICE));
+}
+
+static void test_root_with_capabilities_has_these_only(void **state)
+{
+    (void)state;
+    make_private_directory(jail, sizeof(jail));
+    (void)snprintf(foreign_file, sizeof(foreign_file), "%s/foreign", jail);
+    int fd = open(foreign_file, O_CREAT | O_WRONLY, 0600);
+    assert_true(fd >= 0 && fchown(fd, STRANGER, STRANGER) == 0 && close(fd) == 0);
+    in_child(root_with_capabilities_body, root_with_capabilities_look);
+    remove_directory(jail);
+}
+
+static void root_without_capabilities_body(void)
+{
+    const gid_t inherited[] = {4, 27};
+    demit_identity_request_t request = {.user = "root", .group = "root"};
+    lines_t warnings = {0};
+    demit_os_error_t error = {0};
+    uint64_t before = permitted_now();
+    CHECK(setgroups(2, inherited) == 0);
+    const demit_identity_t *identity = resolved(&request, &warnings);
+    CHECK_HOLDS(warnings.text, "is root: not recommended");
+    CHECK(demit_identity_assume(identity, &error) == 0 && demit_identity_verify(identity, &error) == 0);
+    CHECK(permitted_now() == before && getgroups(0, NULL) == 0);
+    CHECK(demit_identity_can_bind_low(identity) && bind_low_port() == 0);
+}
+
+static void test_root_without_capabilities_keeps_all(void **state)
+{
+    (void)state;
+    in_child(root_without_capabilities_body, NULL);
+}
+
+/* ---- not from root ---- */
+
+static void ordinary_body(void)
+{
+    const demit_identity_request_t request = {.capabilities = "cap_net_bind_service+ep"};
+    lines_t warnings = {0};
+    demit_os_error_t error = {0};
+    become_stranger();
+    const demit_identity_t *identity = resolved(&request, &warnings);
+    CHECK_HOLDS(warnings.text, backend_is("linux") ? "runs without" : "ignored");
+    CHECK(demit_identity_assume(identity, &error) == 0);
+    CHECK(demit_identity_verify(identity, &error) == 0);
+    CHECK(demit_identity_uid(identity) == STRANGER && demit_identity_gid(identity) == STRANGER);
+}
+
+static void ordinary_look(pid_t child)
+{
+    view_t view;
+    assert_int_equal(look_at_threads(child, &view, 1), 1);
+    assert_int_equal(view.uid[2], STRANGER);
+    assert_int_equal(view.permitted | view.ambient | view.inheritable, 0);
+    assert_int_equal(view.no_new_privs, kept(1));
+}
+
+static void test_an_ordinary_user_runs_as_himself(void **state)
+{
+    (void)state;
+    in_child(ordinary_body, ordinary_look);
+}
+
+static void saved_root_body(void)
+{
+    /* Real and effective uid gone, the saved one forgotten: what seteuid() in a launcher leaves behind. */
+    CHECK(setgroups(0, NULL) == 0 && setresgid(STRANGER, STRANGER, 0) == 0 && setresuid(STRANGER, STRANGER, 0) == 0);
+    (void)assumed(&stranger);
+    CHECK(seteuid(0) != 0 && setegid(0) != 0);
+}
+
+static void test_a_saved_root_is_closed(void **state)
+{
+    (void)state;
+    in_child(saved_root_body, ordinary_look);
+}
+
+static void configured_body(void)
+{
+    const gid_t leftover = 27;
+    const char *const missing[] = {"44"};
+    lines_t warnings = {0};
+    demit_os_error_t error = {0};
+    demit_identity_t *identity = NULL;
+    demit_identity_request_t request = stranger;
+    CHECK(setgroups(1, &leftover) == 0 && setresgid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    request.supplemental_groups = missing;
+    request.supplemental_group_count = 1;
+    CHECK(demit_identity_resolve(&identity, &request, NULL, NULL, &error) != 0);
+    CHECK_HOLDS(error.text, "group 44");
+    identity = resolved(&stranger, &warnings);
+    CHECK_HOLDS(warnings.text, "group 27 stays");
+    CHECK(demit_identity_assume(identity, &error) == 0 && demit_identity_verify(identity, &error) == 0);
+}
+
+static void test_a_start_as_the_configured_user_trims(void **state)
+{
+    (void)state;
+    in_child(configured_body, NULL);
+}
+
+static void refuse_others_body(void)
+{
+    demit_identity_request_t request = {.user = "nobody"};
+    demit_identity_t *identity = NULL;
+    demit_os_error_t error = {0};
+    become_stranger();
+    CHECK(demit_identity_resolve(&identity, &request, NULL, NULL, &error) != 0);
+    CHECK_HOLDS(error.text, "start it as root");
+    request = (demit_identity_request_t){.user = "root"};
+    CHECK(demit_identity_resolve(&identity, &request, NULL, NULL, &error) != 0);
+    request = (demit_identity_request_t){.user = "64123", .group = "27"};
+    CHECK(demit_identity_resolve(&identity, &request, NULL, NULL, &error) != 0);
+    CHECK(strcmp(error.step, "group") == 0);
+}
+
+static void test_an_ordinary_user_cannot_become_another(void **state)
+{
+    (void)state;
+    in_child(refuse_others_body, NULL);
+}
+
+static void ambient_body(void)
+{
+    const uint64_t given = BIT(CAP_NET_BIND_SERVICE) | BIT(CAP_NET_RAW);
+    CHECK(setgroups(0, NULL) == 0 && setresgid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    set_capabilities(given, given);
+    CHECK(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_BIND_SERVICE, 0, 0) == 0);
+    CHECK(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW, 0, 0) == 0);
+    (void)assumed(&stranger_binding);
+}
+
+static void ambient_look(pid_t child)
+{
+    view_t view;
+    assert_int_equal(look_at_threads(child, &view, 1), 1);
+    assert_int_equal(view.permitted, BIT(CAP_NET_BIND_SERVICE));
+    assert_int_equal(view.effective, BIT(CAP_NET_BIND_SERVICE));
+    assert_int_equal(view.inheritable | view.ambient, 0);
+    assert_int_equal(view.no_new_privs, 1);
+}
+
+static void test_ambient_capabilities_are_trimmed(void **state)
+{
+    (void)state;
+    in_child(ambient_body, ambient_look);
+}
+
+/* ---- telling ---- */
+
+typedef struct steps {
+    char names[512];
+    size_t failing;
+} steps_t;
+
+static void keep_step(void *baton, const demit_identity_step_t *step)
+{
+    steps_t *steps = baton;
+    size_t used = strlen(steps->names);
+    (void)snprintf(steps->names + used, sizeof(steps->names) - used, "%s,", step->name);
+    CHECK(step->what[0] != '\0' && step->would_succeed == (step->why_not[0] == '\0'));
+    steps->failing += !step->would_succeed;
+}
+
+static void explain_body(void)
+{
+    demit_identity_request_t request = jailed();
+    steps_t steps = {0};
+    uint64_t before = permitted_now();
+    const demit_identity_t *identity = resolved(&request, NULL);
+    demit_identity_explain(identity, keep_step, &steps);
+    const char *linux_order =
+        "threads,descriptors,setgroups,setresgid,chroot,chdir,bounding set,ambient set,securebits,"
+        "keepcaps,setresuid,cap_set_proc,keepcaps off,no_new_privs,process limit,";
+    const char *bsd_order = "threads,descriptors,setgroups,setresgid,chroot,chdir,setresuid,process limit,";
+    CHECK(strcmp(steps.names, backend_is("linux") ? linux_order : bsd_order) == 0);
+    CHECK(steps.failing == 0);
+    CHECK(getuid() == 0 && getgid() == 0 && access("/etc", F_OK) == 0 && permitted_now() == before);
+    CHECK(prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 0);
+    CHECK(open("/", O_RDONLY | O_DIRECTORY) >= 0);
+    demit_identity_explain(identity, keep_step, &steps);
+    CHECK(steps.failing == 1);
+}
+
+static void test_explain_changes_nothing(void **state)
+{
+    (void)state;
+    with_jail(explain_body, NULL);
+}
+
+typedef struct seen {
+    char uid[80], permitted[256], order[512];
+} seen_t;
+
+static void keep_fact(void *baton, const demit_identity_fact_t *fact)
+{
+    seen_t *seen = baton;
+    size_t used = strlen(seen->order);
+    (void)snprintf(seen->order + used, sizeof(seen->order) - used, "%s,", fact->name);
+    if (strcmp(fact->name, "uid") == 0) {
+        (void)snprintf(seen->uid, sizeof(seen->uid), "%s", fact->value);
+    } else if (strcmp(fact->name, "cap_permitted") == 0) {
+        (void)snprintf(seen->permitted, sizeof(seen->permitted), "%s", fact->value);
+    }
+}
+
+static void report_body(void)
+{
+    seen_t seen = {0};
+    (void)assumed(&stranger_binding);
+    CHECK(demit_os_protect_memory() == 0); /* from here on /proc/self is root's */
+    CHECK(demit_identity_report(0, keep_fact, &seen) == 0);
+    CHECK(strncmp(seen.uid, "64123 64123 64123", 17) == 0);
+    CHECK(strncmp(seen.order, "pid,threads,uid,gid,groups,", 27) == 0);
+}
+
+static void report_look(pid_t child)
+{
+    seen_t seen = {0};
+    int code = demit_identity_report(child, keep_fact, &seen);
+    if (backend_is("bsd")) {
+        assert_int_equal(code, ENOTSUP);
+        return;
+    }
+    assert_int_equal(code, 0);
+    assert_string_equal(seen.uid, "64123 64123 64123 64123");
+    assert_string_equal(seen.permitted, "cap_net_bind_service");
+    assert_int_equal(demit_identity_report(0x3fffffff, keep_fact, &seen), ESRCH);
+}
+
+static void test_report_tells_of_oneself_and_of_others(void **state)
+{
+    (void)state;
+    in_child(report_body, report_look);
+}
+
+static void audit_body(void)
+{
+    lines_t drift = {0};
+    const demit_identity_t *identity = assumed(&stranger_binding);
+    CHECK(demit_identity_audit(identity, keep_line, &drift) == 0 && drift.count == 0);
+    if (backend_is("linux")) {
+        set_capabilities(0, 0);
+        CHECK(demit_identity_audit(identity, keep_line, &drift) == 2 && drift.count == 2);
+        CHECK_HOLDS(drift.text, "the permitted set lacks cap_net_bind_service");
+    }
+}
+
+static void audit_before_body(void)
+{
+    lines_t drift = {0};
+    const demit_identity_t *identity = resolved(&stranger, NULL);
+    int differences = demit_identity_audit(identity, keep_line, &drift);
+    CHECK(differences >= 6 && drift.count == (size_t)differences);
+    CHECK_HOLDS(drift.text, "saved uid is 0, should be 64123");
+}
+
+static void *drop_in_one_thread(void *baton)
+{
+    set_capabilities(0, 0); /* this thread's own: capabilities belong to threads */
+    return sleep_for_ever(baton);
+}
+
+static void count_facts_of_threads(void *baton, const demit_identity_fact_t *fact)
+{
+    *(size_t *)baton += fact->thread != 0;
+}
+
+static void audit_thread_body(void)
+{
+    lines_t drift = {0};
+    pthread_t thread;
+    const demit_identity_t *identity = assumed(&stranger_binding);
+    CHECK(pthread_create(&thread, NULL, drop_in_one_thread, NULL) == 0);
+    for (int i = 0; i < 500 && demit_identity_audit(identity, keep_line, &drift) == 0; i++) {
+        (void)usleep(10000);
+    }
+    CHECK(drift.count >= 1);
+    CHECK_HOLDS(drift.text, "thread ");
+    size_t different = 0;
+    CHECK(demit_identity_report(0, count_facts_of_threads, &different) == 0 && different == 2);
+}
+
+static const demit_identity_t *shared_identity;
+static lines_t shared_drift;
+
+static void *audit_in_another_thread(void *baton)
+{
+    (void)baton;
+    return demit_identity_audit(shared_identity, keep_line, &shared_drift) < 0 ? &shared_drift : NULL;
+}
+
+/* The jail has no /proc: what the first thread holds is told by the descriptor from before. */
+static void audit_in_jail_body(void)
+{
+    demit_identity_request_t request = jailed();
+    pthread_t thread;
+    shared_identity = assumed(&request);
+    CHECK(pthread_create(&thread, NULL, audit_in_another_thread, NULL) == 0 && pthread_join(thread, NULL) == 0);
+    CHECK(shared_drift.count == 0);
+    set_capabilities(0, 0);
+    CHECK(demit_identity_audit(shared_identity, keep_line, &shared_drift) == 4); /* seen twice: first, and calling */
+}
+
+static pthread_barrier_t barrier;
+
+static void *audit_after_barrier(void *baton)
+{
+    (void)pthread_barrier_wait(&barrier);
+    return audit_in_another_thread(baton);
+}
+
+static void audit_first_thread_in_jail_body(void)
+{
+    demit_identity_request_t request = jailed();
+    pthread_t thread;
+    shared_identity = assumed(&request);
+    CHECK(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    CHECK(pthread_create(&thread, NULL, audit_after_barrier, NULL) == 0);
+    set_capabilities(0, 0); /* the first thread drifts, another one looks */
+    (void)pthread_barrier_wait(&barrier);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK_HOLDS(shared_drift.text, "the permitted set lacks cap_net_bind_service");
+}
+
+static void test_audit_finds_drift_in_a_jail(void **state)
+{
+    (void)state;
+    with_jail(audit_in_jail_body, NULL);
+    with_jail(audit_first_thread_in_jail_body, NULL);
+}
+
+static void test_audit_finds_drift(void **state)
+{
+    (void)state;
+    in_child(audit_body, NULL);
+    in_child(audit_before_body, NULL);
+}
+
+static void test_audit_finds_drift_of_one_thread(void **state)
+{
+    (void)state;
+    in_child(audit_thread_body, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_root_without_capabilities_keeps_all),
+        cmocka_unit_test(test_an_ordinary_user_runs_as_himself),
+        cmocka_unit_test(test_a_saved_root_is_closed),
+        cmocka_unit_test(test_a_start_as_the_configured_user_trims),
+        cmocka_unit_test(test_an_ordinary_user_cannot_become_another),
+        cmocka_unit_test(test_explain_changes_nothing),
+        cmocka_unit_test(test_report_tells_of_oneself_and_of_others),
+        cmocka_unit_test(test_audit_finds_drift),
+    };
+    /* What only capabilities can do: the plain back end has no such promise to keep. */
+    const struct CMUnitTest with_capabilities[] = {
+        cmocka_unit_test(test_root_with_capabilities_has_these_only),
+        cmocka_unit_test(test_ambient_capabilities_are_trimmed),
+        cmocka_unit_test(test_audit_finds_drift_of_one_thread),
+        cmocka_unit_test(test_audit_finds_drift_in_a_jail),
+    };
+    if (geteuid() != 0) {
+        (void)puts("skipped: giving up root takes root");
+        return 77;
+    }
+    int failed = cmocka_run_group_tests_name("contract: starts", tests, NULL, NULL);
+    if (backend_is("linux")) {
+        failed += cmocka_run_group_tests_name("contract: starts, with capabilities", with_capabilities, NULL, NULL);
+    }
+    return failed;
+}
