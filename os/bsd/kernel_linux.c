@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int os_backend_set_groups(const gid_t *groups, size_t count, gid_t gid)
@@ -40,10 +41,16 @@ int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
     return code;
 }
 
-/* Has been in glibc since 2.34. */
 int os_backend_close_from(int first)
 {
-    closefrom(first);
+    /* By number: glibc has the wrapper since 2.34, musl has none. */
+    if (syscall(SYS_close_range, (unsigned)first, ~0U, 0U) == 0) {
+        return 0;
+    }
+    long end = sysconf(_SC_OPEN_MAX);
+    for (int fd = first; fd < end; fd++) {
+        (void)close(fd);
+    }
     return 0;
 }
 
