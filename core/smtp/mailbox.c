@@ -118,6 +118,7 @@ static void judge_check(demit_session_t *session)
     demit_transaction_t *transaction = session->transaction;
 
     if (transaction->check_found != NULL) {
+        demit_known_add(session->shard->known, transaction->check_found, demit_loop_now_us(session->shard->loop));
         welcome(session, transaction->check_found->address);
     } else if (transaction->check_status != APR_SUCCESS) {
         char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX], to[DEMIT_LOG_VALUE_MAX];
@@ -148,6 +149,34 @@ static void looked(demit_task_t *task)
     demit_session_go_on(session);
 }
 
+/*
+ * The first mailbox that would do, if it is known to exist without a look. One further down will do as well where it
+ * makes no difference: joe+x and joe are two mailboxes for one address.
+ */
+static const demit_mailbox_t *find_known(const demit_session_t *session, const demit_resolution_t *resolution)
+{
+    int64_t now_us = demit_loop_now_us(session->shard->loop);
+    const demit_mailbox_t *first = &APR_ARRAY_IDX(resolution->mailboxes, 0, demit_mailbox_t);
+
+    for (int i = 0; i < resolution->mailboxes->nelts && first[i].address == first->address; i++) {
+        if (demit_known_has(session->shard->known, &first[i], now_us)) {
+            return &first[i];
+        }
+    }
+    return NULL;
+}
+
+static void begin_check(demit_session_t *session)
+{
+    demit_transaction_t *transaction = session->transaction;
+
+    transaction->checking = true;
+    transaction->check_task.run = look;
+    transaction->checked_task.run = looked;
+    demit_session_wait(session, DEMIT_WAIT_MAILBOX);
+    demit_workers_submit(session->server->options.workers, &transaction->check_task);
+}
+
 void demit_rcpt_proceed(demit_session_t *session, const demit_rcpt_arguments_t *rcpt)
 {
     demit_transaction_t *transaction = session->transaction;
@@ -160,15 +189,14 @@ void demit_rcpt_proceed(demit_session_t *session, const demit_rcpt_arguments_t *
         transaction->candidate.original = apr_pstrmemdup(transaction->pool, rcpt->orcpt.text, rcpt->orcpt.size);
     }
     demit_recipient_resolve(resolution, session->settings, &rcpt->recipient, session->may_relay, transaction->pool);
+    const demit_mailbox_t *known = resolution->mailboxes->nelts > 0 ? find_known(session, resolution) : NULL;
     if (resolution->refusal != NULL) {
         refuse(session, resolution->refusal);
     } else if (resolution->address != NULL) {
         welcome(session, resolution->address);
+    } else if (known != NULL) {
+        welcome(session, known->address);
     } else {
-        transaction->checking = true;
-        transaction->check_task.run = look;
-        transaction->checked_task.run = looked;
-        demit_session_wait(session, DEMIT_WAIT_MAILBOX);
-        demit_workers_submit(session->server->options.workers, &transaction->check_task);
+        begin_check(session);
     }
 }

@@ -50,6 +50,7 @@ static demit_shard_t *make_shard(demit_smtp_server_t *server, demit_loop_t *loop
     shard->server = server;
     shard->loop = loop;
     shard->pool = pool;
+    shard->known = demit_known_create(pool);
     shard->drain_task.run = drain_shard;
     shard->next = server->shards;
     server->shards = shard;

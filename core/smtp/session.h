@@ -24,6 +24,7 @@
 #include "core/smtp/clients.h"
 #include "core/smtp/grammar.h"
 #include "core/smtp/headers.h"
+#include "core/smtp/known.h"
 #include "core/smtp/recipient.h"
 #include "core/smtp/trace.h"
 #include "demit/smtp.h"
@@ -69,6 +70,7 @@ struct demit_shard {
     apr_pool_t *pool;
     demit_task_t drain_task; /* posted once, by whichever thread drains */
     demit_session_t *sessions;
+    demit_known_t *known;
     /* Cleared pools of past transactions: a message costs no malloc() in the ordinary case. */
     uint32_t free_pool_count;
     apr_pool_t *free_pools[DEMIT_SHARD_FREE_POOLS];

@@ -70,6 +70,11 @@ void demit_loop_post(demit_loop_t *loop, demit_task_t *task)
     loop->last = &task->next;
 }
 
+int64_t demit_loop_now_us(const demit_loop_t *loop)
+{
+    return loop->now_us;
+}
+
 static bool run_task(void)
 {
     demit_task_t *task = the_loop.first;

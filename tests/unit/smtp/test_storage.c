@@ -231,6 +231,31 @@ static void test_commands_wait_for_the_mailbox(void **state)
     assert_int_equal(fake.looks, 2);
 }
 
+/* A mailbox that was found is not looked for again at once; one that was not is, every time. */
+static void test_known_mailboxes(void **state)
+{
+    static const char again[] = "RSET\r\nMAIL FROM:<>\r\nRCPT TO:<joe@local.test>\r\nRCPT TO:<joe+x@LOCAL.test>\r\n"
+                                "RCPT TO:<no@local.test>\r\n";
+
+    (void)state;
+    greet();
+    say(again);
+    assert_int_equal(fake.looks, 2); /* joe; no */
+    say(again);
+    assert_int_equal(fake.looks, 3);
+    hear_at_last("550 5.1.1");
+    fake_pass(5 * APR_USEC_PER_SEC);
+    say(again);
+    assert_int_equal(fake.looks, 5);
+    /* A reload makes new settings for the domain. */
+    demit_domain_settings_t *domains = (demit_domain_settings_t *)(void *)fake.settings.domains->elts;
+    apr_array_header_t *reloaded = apr_array_copy(fake.pool, fake.settings.domains);
+    fake.settings.domains = reloaded;
+    domains[0].name = "elsewhere.test";
+    say(again);
+    assert_int_equal(fake.looks, 7);
+}
+
 static void test_the_session_ends_after_the_commit(void **state)
 {
     (void)state;
@@ -445,6 +470,7 @@ int main(void)
         TEST(test_a_large_message_needs_little_memory),
         TEST(test_commands_wait_for_the_commit),
         TEST(test_commands_wait_for_the_mailbox),
+        TEST(test_known_mailboxes),
         TEST(test_the_session_ends_after_the_commit),
         cmocka_unit_test(test_leaving_anywhere),
         TEST(test_envelope),
