@@ -126,9 +126,9 @@ static const dialogue_t dialogues[] = {
     {"the others",
      EHLO "NOOP\r\nNOOP hello\r\nVRFY joe\r\nVRFY\r\nHELP\r\nHELP MAIL\r\nEXPN x\r\nSTARTTLS\r\nAUTH PLAIN\r\n" QUIT,
      BANNER EHLO_OK OK OK
-     "252 2.5.2 Send mail to it and see\r\n501 5.5.4 This command needs an argument\r\n"
-     "214 2.0.0 RFC 5321 helps: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY\r\n"
-     "214 2.0.0 RFC 5321 helps: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY\r\n"
+     "252 2.0.0 Send mail to it and see\r\n501 5.5.4 This command needs an argument\r\n"
+     "214 2.0.0 This is ESMTP as RFC 5321 has it\r\n"
+     "214 2.0.0 This is ESMTP as RFC 5321 has it\r\n"
      "502 5.5.1 Not offered here\r\n502 5.5.1 Not offered here\r\n502 5.5.1 Not offered here\r\n" BYE,
      "", NULL, NULL, 0},
     {"arguments where none belong", EHLO "RSET x\r\nQUIT now\r\n" QUIT,
@@ -193,6 +193,8 @@ static const dialogue_t dialogues[] = {
      BANNER EHLO_OK MAIL_OK RCPT_OK RCPT_OK RCPT_OK BYE, "", NULL, "127.0.0.1", 0},
     {"relay host, ipv6", EHLO MAIL "RCPT TO:<x@far.test>\r\n" QUIT, BANNER EHLO_OK MAIL_OK RCPT_OK BYE, "", NULL,
      "2001:db8::1", 0},
+    {"relay host, ipv4 on an ipv6 listener", EHLO MAIL "RCPT TO:<x@far.test>\r\n" QUIT,
+     BANNER EHLO_OK MAIL_OK RCPT_OK BYE, "", NULL, "::ffff:127.0.0.1", 0},
     {"percent hack", EHLO MAIL "RCPT TO:<x%far.test@local.test>\r\nRCPT TO:<\"x@far.test\"@local.test>\r\n" QUIT,
      BANNER EHLO_OK MAIL_OK "550 5.1.1 No such mailbox here\r\n550 5.1.1 No such mailbox here\r\n" BYE, "", NULL, NULL,
      0},
