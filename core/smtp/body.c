@@ -4,8 +4,10 @@
 
 #include "demit/envelope.h"
 
-/* RFC 5321 section 4.5.3.1.6, without the CRLF. */
-enum { LINE_MAX_BYTES = 998 };
+enum {
+    LINE_MAX_BYTES = 998, /* RFC 5321 section 4.5.3.1.6, without the CRLF */
+    LOOK_AHEAD_BYTES = 4096
+};
 
 void demit_body_init(demit_body_t *body, bool dots, const demit_settings_t *settings)
 {
@@ -68,8 +70,25 @@ static void lone(demit_body_t *body, const char *byte, demit_body_piece_t *piece
 }
 
 /*
- * The longest run of whole lines and a last partial one that can be stored as it is. It ends before a lone LF, at any
- * CR that is not known to stand before an LF (held), and, if dots are stuffed, before a line that begins with one.
+ * The first CR, LF or NUL from AT on. It looks only so far ahead: a text of nothing but lone CRs, each of which ends a
+ * run, must not make every run search the whole input for an LF.
+ */
+static const char *find_special(const char *at, const char *end)
+{
+    size_t size = end - at < LOOK_AHEAD_BYTES ? (size_t)(end - at) : (size_t)LOOK_AHEAD_BYTES;
+    const char specials[] = {'\n', '\r', '\0'};
+
+    for (size_t i = 0; i < sizeof specials; i++) {
+        const char *found = memchr(at, specials[i], size);
+        size = found != NULL ? (size_t)(found - at) : size;
+    }
+    return at + size;
+}
+
+/*
+ * The longest run of whole lines and a last partial one that can be stored as it is. It ends before a lone LF or a NUL,
+ * at any CR that is not known to stand before an LF (held), and, if dots are stuffed, before a line that begins with
+ * one.
  */
 static void take_run(demit_body_t *body, const char *bytes, size_t size, demit_body_piece_t *piece)
 {
@@ -78,26 +97,19 @@ static void take_run(demit_body_t *body, const char *bytes, size_t size, demit_b
     body->at = DEMIT_BODY_IN_LINE;
     while (at < end) {
         begin_line(body, *at);
-        const char *lf = memchr(at, '\n', (size_t)(end - at));
-        const char *stop = lf != NULL ? lf : end;
-        const char *cr = memchr(at, '\r', (size_t)(stop - at));
-        if (cr != NULL && cr + 1 == lf) {
-            grow_line(body, (size_t)(cr - at));
+        const char *stop = find_special(at, end);
+        grow_line(body, (size_t)(stop - at));
+        at = stop;
+        if (end - at >= 2 && at[0] == '\r' && at[1] == '\n') {
             end_line(body);
-            at = lf + 1;
-            if (body->dots && at < end && *at == '.') {
+            at += 2;
+            if (at == end || (body->dots && *at == '.')) {
                 body->at = DEMIT_BODY_LINE_START;
                 break;
             }
-            if (at == end) {
-                body->at = DEMIT_BODY_LINE_START;
-            }
-            continue;
+        } else if (at < end && (*at == '\r' || *at == '\n' || *at == '\0')) {
+            break;
         }
-        stop = cr != NULL ? cr : stop;
-        grow_line(body, (size_t)(stop - at));
-        at = stop;
-        break;
     }
     piece->bytes = bytes;
     piece->size = (size_t)(at - bytes);
@@ -170,6 +182,12 @@ void demit_body_next(demit_body_t *body, const char *bytes, size_t size, demit_b
     if (*bytes == '\n') {
         piece->consumed = 1;
         lone(body, bytes, piece);
+        return;
+    }
+    if (*bytes == '\0') {
+        piece->consumed = 1;
+        body->at = DEMIT_BODY_IN_LINE;
+        body->has_nul = true;
         return;
     }
     take_run(body, bytes, size, piece);

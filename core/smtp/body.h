@@ -29,6 +29,11 @@ typedef struct demit_body {
     bool dots; /* DATA: dots are stuffed and a dot ends it. Not so with BDAT. */
     bool in_header;
     bool refused; /* a lone CR or LF where the configuration refuses it */
+    /*
+     * A NUL: it has no place in 7bit or 8bit text (RFC 2045 section 2.7), and a server further on that drops it from
+     * CR LF NUL "." CR LF would see an end where there is none.
+     */
+    bool has_nul;
     demit_lone_lf_t in_headers, in_body;
     demit_body_at_t at;
     uint32_t flags;           /* DEMIT_MESSAGE_LEADING_DOT, _LONE_LF, _NO_FINAL_CRLF, _LONG_LINE */

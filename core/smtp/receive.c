@@ -22,6 +22,16 @@ static void refuse_message(demit_session_t *session, const char *reply)
     }
 }
 
+/* What must not be in a message is known as soon as it is read: the rest is swallowed, and refused at the end. */
+static void judge_text(demit_transaction_t *transaction)
+{
+    const demit_body_t *body = &transaction->body;
+
+    if (transaction->failure == DEMIT_FAILURE_NONE && (body->refused || body->has_nul)) {
+        demit_transaction_fail(transaction, body->refused ? DEMIT_FAILURE_LONE_LF : DEMIT_FAILURE_NUL);
+    }
+}
+
 /* Everything has arrived: stores what is held, judges, commits. Comes again from demit_receive_room(). */
 static void finish_message(demit_session_t *session)
 {
@@ -33,9 +43,7 @@ static void finish_message(demit_session_t *session)
     if (!transaction->body.dots) {
         demit_body_finish(&transaction->body, &rest);
     }
-    if (transaction->body.refused && transaction->failure == DEMIT_FAILURE_NONE) {
-        demit_transaction_fail(transaction, DEMIT_FAILURE_LONE_LF);
-    }
+    judge_text(transaction);
     if (demit_transaction_store(transaction, rest.bytes, rest.size) == APR_EAGAIN) {
         transaction->body = before;
         demit_session_wait(session, DEMIT_WAIT_ROOM);
@@ -103,9 +111,7 @@ static size_t take_text(demit_session_t *session, const char *bytes, size_t size
         demit_body_t before = transaction->body;
         demit_body_piece_t piece;
         demit_body_next(&transaction->body, bytes + done, size - done, &piece);
-        if (transaction->body.refused && transaction->failure == DEMIT_FAILURE_NONE) {
-            demit_transaction_fail(transaction, DEMIT_FAILURE_LONE_LF);
-        }
+        judge_text(transaction);
         if (piece.size > 0 && demit_transaction_store(transaction, piece.bytes, piece.size) == APR_EAGAIN) {
             transaction->body = before;
             demit_session_wait(session, DEMIT_WAIT_ROOM);

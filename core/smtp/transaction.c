@@ -134,6 +134,8 @@ const char *demit_failure_reply(demit_failure_t failure)
         return "552 5.3.4 The message is larger than this server takes";
     case DEMIT_FAILURE_LONE_LF:
         return "550 5.6.0 The message holds a CR or LF that is not part of a CRLF";
+    case DEMIT_FAILURE_NUL:
+        return "550 5.6.0 The message holds a NUL, which no text may";
     case DEMIT_FAILURE_NO_MEMORY:
         return "452 4.3.1 Too much mail is arriving at once, try again later";
     case DEMIT_FAILURE_NO_SPACE:

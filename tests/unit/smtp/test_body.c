@@ -389,9 +389,9 @@ static void test_client_format(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_string),  cmocka_unit_test(test_long_strings), cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_headers),       cmocka_unit_test(test_8bit),         cmocka_unit_test(test_trace),
-        cmocka_unit_test(test_client_format),
+        cmocka_unit_test(test_every_string), cmocka_unit_test(test_long_strings),  cmocka_unit_test(test_long_lines),
+        cmocka_unit_test(test_far_ahead),    cmocka_unit_test(test_headers),       cmocka_unit_test(test_8bit),
+        cmocka_unit_test(test_trace),        cmocka_unit_test(test_client_format),
     };
     /* The trace header shows local time. */
     setenv("TZ", "UTC", 1);

@@ -35,6 +35,7 @@
 #define QUIT       "QUIT\r\n"
 #define BYE        "221 2.0.0 Bye\r\n"
 #define LONE       "550 5.6.0 The message holds a CR or LF that is not part of a CRLF\r\n"
+#define NUL        "550 5.6.0 The message holds a NUL, which no text may\r\n"
 #define TO_DATA    EHLO MAIL RCPT DATA
 #define TO_DATA_OK BANNER EHLO_OK MAIL_OK RCPT_OK DATA_OK
 #define TO_RCPT    EHLO MAIL RCPT
@@ -230,8 +231,12 @@ static const dialogue_t dialogues[] = {
     SMUGGLE("CR . LF", "\r.\n"),
     SMUGGLE("CR CRLF . CRLF reversed", "\r\r\n.\r\r\n"),
     SMUGGLE("CRLF . CR LF with a CR between", "\r\n.\r\r\n"),
-    {"nul before the dot", TO_DATA "x\r\n\0.\r\n\r\n.\0\r\n" DOT QUIT, TO_DATA_OK QUEUED1 BYE, NULL, NULL, NULL,
-     sizeof(TO_DATA "x\r\n\0.\r\n\r\n.\0\r\n" DOT QUIT) - 1},
+    {"nul before the dot", TO_DATA "x\r\n\0.\r\n" SMUGGLED DOT QUIT, TO_DATA_OK NUL BYE, "", ignore_lone_lf, NULL,
+     sizeof(TO_DATA "x\r\n\0.\r\n" SMUGGLED DOT QUIT) - 1},
+    {"nul behind the dot", TO_DATA "x\r\n.\0\r\n" SMUGGLED DOT QUIT, TO_DATA_OK NUL BYE, "", fix_lone_lf, NULL,
+     sizeof(TO_DATA "x\r\n.\0\r\n" SMUGGLED DOT QUIT) - 1},
+    {"nul in a chunk", TO_RCPT "BDAT 1\r\n\0BDAT 3 LAST\r\na\r\nRSET\r\n" QUIT, TO_RCPT_OK NUL NEED_RSET OK BYE, "",
+     NULL, NULL, sizeof(TO_RCPT "BDAT 1\r\n\0BDAT 3 LAST\r\na\r\nRSET\r\n" QUIT) - 1},
     {"ignore keeps them", TO_DATA "a\nb\rc\n.\nd\n.\r\ne\r\r\n" DOT QUIT, TO_DATA_OK QUEUED1 BYE,
      "a\nb\rc\n.\nd\n.\r\ne\r\r\n|", ignore_lone_lf, NULL, 0},
     {"ignore at a dot", TO_DATA "a\r\n.\nb\r\n.\rc\r\n" DOT QUIT, TO_DATA_OK QUEUED1 BYE, "a\r\n\nb\r\n\rc\r\n|",
