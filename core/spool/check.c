@@ -1,6 +1,8 @@
 /* `demitctl spool check DIR`: the survey of a recovery, without the recovery. Changes nothing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +81,20 @@ static bool is_in_use(const check_t *check)
 
 /* ---- saying it ---- */
 
+/* The C library's formats: APR's printf takes %llu for something else. */
+static void say(const check_t *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void say(const check_t *check, const char *format, ...)
+{
+    char line[512];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    (void)apr_file_puts(line, check->out);
+}
+
 static const char *describe(const char *what)
 {
     static const struct {
@@ -111,10 +127,9 @@ static void show_damage(void *baton, const spool_damage_t *damage)
                                               "records", (json_int_t)damage->count, "id", id[0] ? id : NULL));
         return;
     }
-    (void)apr_file_printf(check->out, "%s: %s near offset %llu: %s (%llu, from sequence %llu)%s%s\n",
-                          damage->torn ? "torn" : "DAMAGE", name, (unsigned long long)damage->offset,
-                          describe(damage->what), (unsigned long long)damage->count, (unsigned long long)damage->first,
-                          id[0] ? " message " : "", id);
+    say(check, "%s: %s near offset %llu: %s (%llu, from sequence %llu)%s%s\n", damage->torn ? "torn" : "DAMAGE", name,
+        (unsigned long long)damage->offset, describe(damage->what), (unsigned long long)damage->count,
+        (unsigned long long)damage->first, id[0] ? " message " : "", id);
 }
 
 static apr_status_t count_message(void *baton, const spool_survey_message_t *message)
@@ -131,18 +146,16 @@ static apr_status_t count_message(void *baton, const spool_survey_message_t *mes
 static void print_text(const check_t *check, const spool_survey_t *survey)
 {
     if (check->in_use)
-        (void)apr_file_printf(check->out, "note: a daemon is using this spool; its youngest records may look torn\n");
+        say(check, "note: a daemon is using this spool; its youngest records may look torn\n");
     if (check->set_aside > 0)
-        (void)apr_file_printf(check->out, "note: %u damaged segments were set aside earlier (*.damaged)\n",
-                              (unsigned)check->set_aside);
+        say(check, "note: %u damaged segments were set aside earlier (*.damaged)\n", (unsigned)check->set_aside);
     (void)apr_file_printf(
         check->out, "%u segments, %llu records, %llu messages waiting for %llu recipients, %llu bytes\n",
         (unsigned)check->count, (unsigned long long)survey->records, (unsigned long long)check->messages,
         (unsigned long long)check->recipients, (unsigned long long)check->bytes);
-    (void)apr_file_printf(check->out, "%llu records torn, %llu damaged, %llu void: %s\n",
-                          (unsigned long long)survey->torn, (unsigned long long)survey->damaged,
-                          (unsigned long long)survey->void_records,
-                          survey->damaged > 0 ? "acknowledged mail is DAMAGED" : "nothing acknowledged is damaged");
+    say(check, "%llu records torn, %llu damaged, %llu void: %s\n", (unsigned long long)survey->torn,
+        (unsigned long long)survey->damaged, (unsigned long long)survey->void_records,
+        survey->damaged > 0 ? "acknowledged mail is DAMAGED" : "nothing acknowledged is damaged");
 }
 
 static void print_json(check_t *check, const spool_survey_t *survey)
@@ -156,8 +169,8 @@ static void print_json(check_t *check, const spool_survey_t *survey)
     char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
 
     check->damages = NULL; /* it belongs to ALL now, or is gone with it */
-    if (text != NULL)
-        (void)apr_file_printf(check->out, "%s\n", text);
+    if (text != NULL && apr_file_puts(text, check->out) == APR_SUCCESS)
+        (void)apr_file_puts("\n", check->out);
     free(text);
     json_decref(all);
 }
