@@ -73,7 +73,7 @@ static void run(fixture_t *fixture, unsigned every, uint64_t seed)
 
 static void test_power_cuts(void **state)
 {
-    run(*state, 5, 1);
+    run(*state, 29, 1);
 }
 
 /* The same with a segment for a few messages only, so that recycling and compaction are under way at every cut. */
@@ -82,7 +82,7 @@ static void test_power_cuts_while_recycling(void **state)
     fixture_t *fixture = *state;
 
     fixture->options.large_message_threshold_bytes = 2000;
-    run(fixture, 7, 2);
+    run(fixture, 31, 2);
 }
 
 int main(void)

@@ -53,7 +53,6 @@ model_snapshot_t model_snapshot(model_t *model);
  * Opens the spool in DIRECTORY as after a crash and compares: what was STORED before and is not past it AFTER is
  * there, byte for byte; what was OVER before is not; nothing else is. Twice, as a crash may follow a crash.
  */
-void model_verify(model_t *model, const char *directory, const model_snapshot_t *before,
-                  const model_snapshot_t *after);
+void model_verify(model_t *model, const char *directory, const model_snapshot_t *before, const model_snapshot_t *after);
 
 #endif
