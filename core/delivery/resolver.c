@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -221,6 +222,26 @@ static void on_addresses(void *baton, int status, int timeouts, struct ares_addr
 }
 
 /*
+ * RFC 6761 6.3: "localhost" and all below it is this host, and no question for any server. c-ares knows that too, but
+ * 1.18.1 leaks the name (seen with a leak checker), and anybody can put such a name into his MX.
+ */
+static bool take_localhost(demit_mx_t *mx)
+{
+    static const char local[] = "localhost";
+    size_t size = strlen(mx->host);
+    if (size > 0 && mx->host[size - 1] == '.')
+        size--;
+    size_t start = size - (sizeof(local) - 1);
+    if (size < sizeof(local) - 1 || strncasecmp(mx->host + start, local, sizeof(local) - 1) != 0 ||
+        (start > 0 && mx->host[start - 1] != '.'))
+        return false;
+    mx->ipv4[mx->ipv4_count++] = "127.0.0.1";
+    mx->ipv6[mx->ipv6_count++] = "::1";
+    mx->result = DEMIT_DNS_OK;
+    return true;
+}
+
+/*
  * Asks for the addresses of every exchanger. One question for each family: asked for both at once, c-ares reports the
  * status of whichever answer came last, and "no AAAA" would hide that the A could not be had.
  */
@@ -229,9 +250,9 @@ static void ask_addresses(demit_lookup_t *lookup)
     static const int families[] = {AF_INET, AF_INET6};
     for (uint32_t i = 0; i < lookup->answer.mx_count; i++) {
         demit_mx_t *mx = &lookup->answer.mx[i];
-        mx->result = DEMIT_DNS_BAD_NAME; /* the weakest: the first answer replaces it */
-        if (mx->host[0] == '\0')
-            continue; /* null MX (RFC 7505) */
+        mx->result = DEMIT_DNS_BAD_NAME;               /* the weakest: the first answer replaces it */
+        if (mx->host[0] == '\0' || take_localhost(mx)) /* the first: null MX (RFC 7505) */
+            continue;
         for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
             address_query_t *query = apr_palloc(lookup->pool, sizeof(*query));
             *query = (address_query_t){.lookup = lookup, .mx = mx, .family = families[f]};

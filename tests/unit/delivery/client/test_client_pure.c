@@ -260,7 +260,7 @@ static void test_encoding(void **state)
             check_encoding(text, size, DEMIT_MESSAGE_LONE_LF);
         }
     }
-    check_encoding(".\r\n..\r\na\r\n.b\r\n", 16, DEMIT_MESSAGE_LEADING_DOT);
+    check_encoding(".\r\n..\r\na\r\n.b\r\n", 14, DEMIT_MESSAGE_LEADING_DOT);
     check_encoding(".", 1, DEMIT_MESSAGE_LEADING_DOT | DEMIT_MESSAGE_NO_FINAL_CRLF);
     check_encoding("a\r\nb\r\n", 6, 0);
     check_encoding("a\r\nb", 4, DEMIT_MESSAGE_NO_FINAL_CRLF);
