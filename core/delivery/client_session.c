@@ -154,7 +154,21 @@ static void on_timer(demit_timer_t *timer)
 /* ---- events -------------------------------------------------------------------------------------------------------
  */
 
-/* Whether SESSION is connected to a listener of ours. */
+/* Whether LISTEN is what one reaches at the local address PEER. */
+static bool is_listener_at(const demit_listen_settings_t *listen, apr_sockaddr_t *peer, apr_pool_t *pool)
+{
+    apr_ipsubnet_t *host = NULL;
+    if (!listen->enable || listen->unix_path != NULL || listen->port != peer->port)
+        return false;
+    if (listen->host == NULL)
+        return true;
+    return apr_ipsubnet_create(&host, listen->host, NULL, pool) == APR_SUCCESS && apr_ipsubnet_test(host, peer);
+}
+
+/*
+ * Whether SESSION is connected to a listener of ours: who connects to an address of his own host does it from that
+ * address, so no list of the host's addresses is needed.
+ */
 static bool is_ourselves(const demit_client_session_t *session)
 {
     const apr_array_header_t *listeners = session->context->settings->listeners;
@@ -163,10 +177,7 @@ static bool is_ourselves(const demit_client_session_t *session)
     if (peer == NULL || local == NULL || !apr_sockaddr_equal(peer, local))
         return false;
     for (int i = 0; i < listeners->nelts; i++) {
-        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
-        bool same_host =
-            listen->host == NULL || (session->hop.ip != NULL && strcmp(listen->host, session->hop.ip) == 0);
-        if (listen->unix_path == NULL && listen->enable && listen->port == peer->port && same_host)
+        if (is_listener_at(&APR_ARRAY_IDX(listeners, i, demit_listen_settings_t), peer, session->pool))
             return true;
     }
     return false;

@@ -229,21 +229,29 @@ static void test_greeting_refused_for_good(void **state)
     end(peer);
 }
 
-/* A Gateway that is our own listener. */
-static void test_ourselves(void **state)
+/* A Gateway that is our own listener, bound to every address or to this one; one of another address is not ours. */
+static void ourselves(const char *host, demit_result_t result, const char *status)
 {
-    static const char *const script[] = {"~1", NULL};
+    static const char *const script[] = {">450 4.7.0 not now", NULL};
     static const char *const *const scripts[] = {script};
-    (void)state;
     script_peer_t *peer = script_peer_start(scripts, 1);
     bench.domain.gateway_port = script_peer_port(peer);
     demit_listen_settings_t *listen = apr_array_push((apr_array_header_t *)(uintptr_t)bench.settings.listeners);
-    *listen = (demit_listen_settings_t){.title = "*", .port = script_peer_port(peer), .enable = true};
+    *listen = (demit_listen_settings_t){.title = "*", .host = host, .port = script_peer_port(peer), .enable = true};
     fixture_start(&bench);
     make_deliveries();
     deliver_all(&bench, deliveries, COUNT);
-    expect(0, DEMIT_RESULT_DEFERRED, "4.4.6");
+    expect(0, result, status);
     end(peer);
+}
+
+static void test_ourselves(void **state)
+{
+    ourselves(NULL, DEMIT_RESULT_DEFERRED, "4.4.6");
+    set_up(state);
+    ourselves("127.0.0.1", DEMIT_RESULT_DEFERRED, "4.4.6");
+    set_up(state);
+    ourselves("127.0.0.9", DEMIT_RESULT_DEFERRED, "4.7.0");
 }
 
 /* ---- LMTP ---------------------------------------------------------------------------------------------------------
