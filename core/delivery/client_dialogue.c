@@ -317,16 +317,14 @@ void demit_client_say(demit_client_session_t *session, demit_client_step_t step)
 static bool next_step(const demit_client_session_t *session, demit_client_step_t *step)
 {
     const demit_transaction_t *now = &session->now;
-    bool all_heard = session->expected.count == 0;
+    bool nobody_left = now->mail_refused || (session->expected.count == 0 && now->accepted_count == 0);
     if (now->reset_first)
         *step = DEMIT_STEP_RSET;
     else if (!now->mail_said)
         *step = DEMIT_STEP_MAIL;
-    else if (now->mail_refused)
-        return false;
-    else if (now->said < now->count)
+    else if (now->said < now->count && !now->mail_refused)
         *step = DEMIT_STEP_RCPT;
-    else if (!now->data_said && !(all_heard && now->accepted_count == 0))
+    else if (!now->data_said && !nobody_left)
         *step = DEMIT_STEP_DATA;
     else
         return false;

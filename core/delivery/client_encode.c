@@ -103,6 +103,8 @@ size_t demit_encoder_end(demit_encoder_t *encoder, char *out)
         out[used++] = '\r';
         out[used++] = '\n';
     }
-    memcpy(out + used, ".\r\n", 3);
-    return used + 3;
+    out[used++] = '.';
+    out[used++] = '\r';
+    out[used++] = '\n';
+    return used;
 }
