@@ -18,7 +18,7 @@ enum { PIECE_SIZE = 64 * 1024 };
 
 typedef enum bounce_step { STEP_OPEN, STEP_HEAD, STEP_READ, STEP_APPEND, STEP_TAIL, STEP_COMMIT } bounce_step_t;
 
-struct demit_bounce {
+typedef struct bounce {
     demit_task_t task; /* to the workers and back */
     demit_queue_t *queue;
     demit_delivery_t *delivery;
@@ -36,7 +36,7 @@ struct demit_bounce {
     uint64_t offset, end; /* of the original: what was read, what is returned */
     apr_status_t status;
     demit_spool_location_t location;
-};
+} bounce_t;
 
 /* ---- what is due ------------------------------------------------------------------------------------------------- */
 
@@ -121,7 +121,7 @@ static void collect(const demit_queue_t *queue, const demit_delivery_t *delivery
 /* ---- writing it: disk workers ------------------------------------------------------------------------------------ */
 
 /* Without its original a notification is still one (RFC 6522 section 3: the third part is optional). */
-static void open_original(demit_bounce_t *bounce)
+static void open_original(bounce_t *bounce)
 {
     apr_pool_t *pool = bounce->delivery->pool;
     bounce->dsn.what = demit_dsn_choose_return(&bounce->dsn);
@@ -148,11 +148,11 @@ static void open_original(demit_bounce_t *bounce)
 /* Committer's thread: there is room again. */
 static void on_room(void *baton)
 {
-    demit_bounce_t *bounce = baton;
+    bounce_t *bounce = baton;
     demit_workers_submit(bounce->queue->workers, &bounce->task);
 }
 
-static apr_status_t step_open(demit_bounce_t *bounce)
+static apr_status_t step_open(bounce_t *bounce)
 {
     apr_pool_t *pool = bounce->delivery->pool;
     open_original(bounce);
@@ -162,7 +162,7 @@ static apr_status_t step_open(demit_bounce_t *bounce)
     return demit_spool_begin(&bounce->writer, bounce->queue->spool, on_room, bounce);
 }
 
-static apr_status_t step_read(demit_bounce_t *bounce)
+static apr_status_t step_read(bounce_t *bounce)
 {
     if (bounce->offset >= bounce->end) {
         bounce->step = STEP_TAIL;
@@ -180,7 +180,7 @@ static apr_status_t step_read(demit_bounce_t *bounce)
 }
 
 /* Appends SIZE bytes and goes on to NEXT. On APR_EAGAIN the step stays, and is taken again when there is room. */
-static apr_status_t append(demit_bounce_t *bounce, const char *bytes, size_t size, bounce_step_t next)
+static apr_status_t append(bounce_t *bounce, const char *bytes, size_t size, bounce_step_t next)
 {
     apr_status_t status = demit_spool_append(bounce->writer, bytes, size);
     if (status == APR_SUCCESS)
@@ -188,7 +188,7 @@ static apr_status_t append(demit_bounce_t *bounce, const char *bytes, size_t siz
     return status;
 }
 
-static apr_status_t take_step(demit_bounce_t *bounce)
+static apr_status_t take_step(bounce_t *bounce)
 {
     switch (bounce->step) {
     case STEP_OPEN:
@@ -210,7 +210,7 @@ static apr_status_t take_step(demit_bounce_t *bounce)
 
 static void on_bounce_done(demit_task_t *task);
 
-static void finish(demit_bounce_t *bounce, apr_status_t status)
+static void finish(bounce_t *bounce, apr_status_t status)
 {
     bounce->status = status;
     bounce->task.run = on_bounce_done;
@@ -220,14 +220,14 @@ static void finish(demit_bounce_t *bounce, apr_status_t status)
 /* Committer's thread. */
 static void committed(void *baton, apr_status_t status, demit_spool_location_t location)
 {
-    demit_bounce_t *bounce = baton;
+    bounce_t *bounce = baton;
     bounce->location = location;
     finish(bounce, status);
 }
 
 static void write_bounce(demit_task_t *task)
 {
-    demit_bounce_t *bounce = DEMIT_CONTAINER_OF(task, demit_bounce_t, task);
+    bounce_t *bounce = DEMIT_CONTAINER_OF(task, bounce_t, task);
     apr_status_t status = APR_SUCCESS;
     while (status == APR_SUCCESS && bounce->step != STEP_COMMIT)
         status = take_step(bounce);
@@ -247,7 +247,7 @@ static void write_bounce(demit_task_t *task)
 
 /* ---- afterwards: the queue's thread ------------------------------------------------------------------------------ */
 
-static void after_success(demit_queue_t *queue, demit_bounce_t *bounce)
+static void after_success(demit_queue_t *queue, bounce_t *bounce)
 {
     demit_ticket_t *ticket = bounce->delivery->queue_private;
     char id[DEMIT_ID_TEXT_SIZE], dsn[DEMIT_ID_TEXT_SIZE], to[DEMIT_LOG_VALUE_MAX];
@@ -260,7 +260,7 @@ static void after_success(demit_queue_t *queue, demit_bounce_t *bounce)
 }
 
 /* Nobody was told: what failed has not failed yet. What was delivered was, and is recorded as ever. */
-static void after_failure(demit_queue_t *queue, demit_bounce_t *bounce)
+static void after_failure(demit_queue_t *queue, bounce_t *bounce)
 {
     demit_delivery_t *delivery = bounce->delivery;
     char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
@@ -275,7 +275,7 @@ static void after_failure(demit_queue_t *queue, demit_bounce_t *bounce)
 
 static void on_bounce_done(demit_task_t *task)
 {
-    demit_bounce_t *bounce = DEMIT_CONTAINER_OF(task, demit_bounce_t, task);
+    bounce_t *bounce = DEMIT_CONTAINER_OF(task, bounce_t, task);
     if (bounce->status == APR_SUCCESS)
         after_success(bounce->queue, bounce);
     else
@@ -284,7 +284,7 @@ static void on_bounce_done(demit_task_t *task)
 
 /* ---- beginning --------------------------------------------------------------------------------------------------- */
 
-static void prepare(demit_queue_t *queue, demit_delivery_t *delivery, demit_bounce_t *bounce)
+static void prepare(demit_queue_t *queue, demit_delivery_t *delivery, bounce_t *bounce)
 {
     const demit_ticket_t *ticket = delivery->queue_private;
     const demit_queued_t *message = ticket->leg->message;
@@ -324,9 +324,7 @@ bool demit_queue_bounce(demit_queue_t *queue, demit_delivery_t *delivery)
     collect(queue, delivery, &dsn);
     if (dsn.recipient_count == 0)
         return false;
-    demit_bounce_t *bounce = apr_pcalloc(delivery->pool, sizeof(*bounce));
-    demit_ticket_t *ticket = delivery->queue_private;
-    ticket->bounce = bounce;
+    bounce_t *bounce = apr_pcalloc(delivery->pool, sizeof(*bounce));
     bounce->dsn = dsn;
     prepare(queue, delivery, bounce);
     bounce->task.run = write_bounce;

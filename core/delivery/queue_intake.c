@@ -189,20 +189,23 @@ void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton)
 
 /* ---- the end ---------------------------------------------------------------------------------------------------- */
 
-static void free_arrivals(demit_task_t *task)
+/* Tasks that came when nobody ran them any more. Those that are part of something else go with that. */
+static void discard_tasks(demit_task_t *task)
 {
     while (task != NULL) {
         demit_task_t *next = task->next;
         if (task->run == on_arrival)
             demit_queued_free(DEMIT_CONTAINER_OF(task, demit_queued_t, arriving.task));
+        else if (!demit_queue_discard_record(task))
+            (void)demit_queue_discard_move(task);
         task = next;
     }
 }
 
 void demit_queue_forget_all(demit_queue_t *queue)
 {
-    free_arrivals(atomic_exchange(&queue->mailbox, NULL));
-    free_arrivals(queue->inbox);
+    discard_tasks(atomic_exchange(&queue->mailbox, NULL));
+    discard_tasks(queue->inbox);
     queue->inbox = NULL;
     for (demit_link_t *link; (link = demit_list_shift(&queue->by_age)) != NULL;)
         demit_queued_free(DEMIT_CONTAINER_OF(link, demit_queued_t, by_age));

@@ -69,6 +69,14 @@ static void on_moved(demit_task_t *task)
     free(request);
 }
 
+bool demit_queue_discard_move(demit_task_t *task)
+{
+    if (task->run != on_move && task->run != on_moved)
+        return false;
+    free(DEMIT_CONTAINER_OF(task, move_request_t, task));
+    return true;
+}
+
 static move_request_t *make_request(demit_queue_t *queue, uint64_t id, demit_spool_location_t from)
 {
     move_request_t *request = calloc(1, sizeof(*request));

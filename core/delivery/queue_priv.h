@@ -72,15 +72,12 @@ typedef struct demit_batch {
     uint32_t outstanding;
 } demit_batch_t;
 
-typedef struct demit_bounce demit_bounce_t;
-
 /* The queue's side of a delivery, in the delivery's pool. */
 typedef struct demit_ticket {
     demit_queue_t *queue;
     demit_leg_t *leg;
     demit_batch_t *batch; /* NULL: nobody tried it, it expired in line */
-    demit_bounce_t *bounce;
-    bool over; /* deferred recipients are given up after this attempt */
+    bool over;            /* deferred recipients are given up after this attempt */
 } demit_ticket_t;
 
 struct demit_queue {
@@ -120,9 +117,8 @@ struct demit_queue {
     demit_queue_counts_t since_start;
     uint64_t active_legs, waiting_legs;
 
-    bool recovering, stopping, stopped;
+    bool recovering, stopping;
     int64_t stop_deadline_us, grace_us;
-    uint32_t transports_running;
     demit_task_t stop_task, recovered_task;
 };
 
@@ -182,6 +178,8 @@ void demit_queue_apply(demit_queue_t *queue, demit_delivery_t *delivery, const d
                        bool is_recorded);
 /* Records everything that is known of MESSAGE in one outcome. */
 void demit_queue_record_all(demit_queue_t *queue, demit_queued_t *message);
+/* Frees TASK if it is the end of a record that nobody waits for any more. */
+bool demit_queue_discard_record(demit_task_t *task);
 /* Writes again what could not be written. */
 void demit_queue_rerecord(demit_queue_t *queue);
 int64_t demit_queue_age_us(const demit_queue_t *queue, const demit_queued_t *message);
@@ -199,5 +197,7 @@ bool demit_queue_bounce(demit_queue_t *queue, demit_delivery_t *delivery);
 void demit_queue_set_mover(demit_queue_t *queue);
 /* Compaction waited for MESSAGE to be idle: now it may be. */
 void demit_queue_move_if_idle(demit_queue_t *queue, demit_queued_t *message);
+/* Frees TASK if it is a request of compaction that nobody answers any more. */
+bool demit_queue_discard_move(demit_task_t *task);
 
 #endif

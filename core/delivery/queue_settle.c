@@ -278,6 +278,14 @@ static void on_recorded(demit_task_t *task)
     demit_queue_let_go(queue, message);
 }
 
+bool demit_queue_discard_record(demit_task_t *task)
+{
+    if (task->run != on_recorded)
+        return false;
+    free(DEMIT_CONTAINER_OF(task, record_t, task));
+    return true;
+}
+
 /* Committer's thread. */
 static void recorded(void *baton, apr_status_t status, demit_spool_location_t location)
 {
