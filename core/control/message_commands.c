@@ -257,7 +257,7 @@ static void take_message(void *baton, const demit_queue_message_view_t *view)
 
 void console_look_message(console_inquiry_t *inquiry)
 {
-    demit_queue_find_message(inquiry->options->queue, inquiry->id, take_message, inquiry);
+    (void)demit_queue_find_message(inquiry->options->queue, inquiry->id, take_message, inquiry);
     if (inquiry->answer.value == NULL) {
         char id[DEMIT_ID_TEXT_SIZE];
         console_answer_fail(&inquiry->answer, CONSOLE_EXIT_NOT_FOUND, "The log tells what became of it.",

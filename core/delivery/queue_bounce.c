@@ -40,24 +40,26 @@ typedef struct bounce {
 
 /* ---- what is due ------------------------------------------------------------------------------------------------- */
 
-/* Whether a host that offers DSN, or no host, answers for the rest: RFC 3461 section 5.2.2, 5.3. */
+/*
+ * Whether it is for us to say that RECIPIENT's mail arrived, and in which words: a mailbox cannot, and an LMTP server
+ * (the mailbox's side of RFC 2033) does so only if it offers DSN. Mail that went to another host is "relayed" where
+ * that host does not offer DSN; where it does, the request was passed on (RFC 3461 section 5.2).
+ */
 static bool success_action(const demit_delivery_t *delivery, const demit_delivery_recipient_t *recipient,
                            demit_dsn_action_t *action)
 {
-    bool is_relayed = recipient->result == DEMIT_RESULT_RELAYED;
+    *action = DEMIT_DSN_DELIVERED;
     switch (delivery->settings->delivery_method) {
     case DEMIT_DELIVER_MAILDIR:
-        *action = DEMIT_DSN_DELIVERED;
         return true;
-    case DEMIT_DELIVER_LMTP: /* the far end is the mailbox (RFC 2033): without DSN, we speak for it */
-        *action = DEMIT_DSN_DELIVERED;
-        return is_relayed;
+    case DEMIT_DELIVER_LMTP:
+        return !delivery->peer_notifies;
     case DEMIT_DELIVER_ESMTP:
     case DEMIT_DELIVER_SMTP:
         break;
     }
     *action = DEMIT_DSN_RELAYED;
-    return is_relayed;
+    return recipient->result == DEMIT_RESULT_RELAYED;
 }
 
 /* Whether RECIPIENT's result is to be reported, and as what. */

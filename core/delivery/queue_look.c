@@ -123,13 +123,14 @@ void demit_queue_each_message(demit_queue_t *queue, const char *domain, uint64_t
     apr_pool_destroy(look.pool);
 }
 
-void demit_queue_find_message(demit_queue_t *queue, uint64_t id,
+bool demit_queue_find_message(demit_queue_t *queue, uint64_t id,
                               void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton)
 {
-    const demit_queued_t *message = demit_queue_index_find(&queue->index, id);
     look_t look = {.queue = queue, .each = each, .baton = baton};
+    const demit_queued_t *message = demit_queue_index_find(&queue->index, id);
     if (message == NULL || apr_pool_create(&look.pool, queue->pool) != APR_SUCCESS)
-        return;
+        return false;
     show(&look, message);
     apr_pool_destroy(look.pool);
+    return true;
 }

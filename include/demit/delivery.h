@@ -61,6 +61,7 @@ struct demit_delivery {
     const char *remote_host; /* name of the next hop, or NULL */
     const char *remote_ip;   /* "192.0.2.1", or NULL */
     bool connection_failed;  /* no connection could be made: the destination rests for Host_Failure_Retry */
+    bool peer_notifies;      /* LMTP: the peer offers DSN and was given NOTIFY, so we do not report its deliveries */
     void *queue_private;
 };
 
@@ -73,8 +74,9 @@ typedef struct demit_transport demit_transport_t;
 struct demit_transport {
     const char *name; /* for the log: "maildir", "smtp", "lmtp" */
     /*
-     * Takes COUNT deliveries (at least 1, linked in ARRAY), all for one destination and with the same settings, to be
-     * tried in order on one connection where that makes sense. Each must be reported, in any order, exactly once.
+     * Takes COUNT deliveries (at least 1), all for one destination and with the same settings, to be tried in order on
+     * one connection where that makes sense. Each must be reported, in any order, exactly once. The array itself is the
+     * queue's, and valid during the call only.
      */
     void (*start)(demit_transport_t *transport, demit_delivery_t **deliveries, uint32_t count);
     /* Ends what is idle now (cached connections) and finishes what is under way; then calls stopped once. */
@@ -151,7 +153,8 @@ void demit_queue_accept(demit_queue_t *queue, const demit_envelope_t *envelope, 
 
 /*
  * Stops starting deliveries and ends the transports, waits for what is under way up to GRACE_US, records its outcomes,
- * ends the thread. Loops and workers must still run. Main thread.
+ * ends the thread. A recovery that still runs is waited for. What is reported or accepted later is not lost: it is in
+ * the spool, and the next start finds it. Loops and workers must still run. Main thread.
  */
 void demit_queue_stop(demit_queue_t *queue, int64_t grace_us);
 
@@ -162,14 +165,15 @@ void demit_queue_stop(demit_queue_t *queue, int64_t grace_us);
 void demit_queue_post(demit_queue_t *queue, demit_task_t *task);
 
 typedef struct demit_queue_counts {
-    uint64_t messages, recipients_pending, active, deferred, destinations;
+    uint64_t messages, recipients_pending, destinations;
+    uint64_t active, deferred;                                /* a message counts once for each destination it has */
     uint64_t received, delivered, failed, bounced, deferrals; /* since the start */
     bool recovering;
 } demit_queue_counts_t;
 void demit_queue_counts(demit_queue_t *queue, demit_queue_counts_t *counts); /* queue's thread */
 
 typedef struct demit_queue_domain_view {
-    const char *domain;
+    const char *domain; /* or host:port of a Gateway, whose domains share its connections */
     uint64_t messages, active, deferred;
     const char *last_error; /* or NULL */
 } demit_queue_domain_view_t;
@@ -186,8 +190,8 @@ typedef struct demit_queue_message_view {
 void demit_queue_each_message(demit_queue_t *queue, const char *domain, uint64_t limit,
                               void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton);
 
-/* The message ID, if the queue has it: calls EACH once or not at all. Queue's thread. */
-void demit_queue_find_message(demit_queue_t *queue, uint64_t id,
+/* Shows the message ID to EACH. False: it is not in the queue. Queue's thread. */
+bool demit_queue_find_message(demit_queue_t *queue, uint64_t id,
                               void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton);
 
 /* ---- DSNs (RFC 3461, 3464)

@@ -135,7 +135,7 @@ void demit_queue_each_message(demit_queue_t *unused, const char *domain, uint64_
     }
 }
 
-void demit_queue_find_message(demit_queue_t *unused, uint64_t id,
+bool demit_queue_find_message(demit_queue_t *unused, uint64_t id,
                               void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton)
 {
     (void)unused;
@@ -145,9 +145,10 @@ void demit_queue_find_message(demit_queue_t *unused, uint64_t id,
     for (uint64_t i = 0; i < fake_rooms.message_array_size; i++) {
         if (fake_rooms.messages[i].envelope->id == id) {
             each(baton, &fake_rooms.messages[i]);
-            return;
+            return true;
         }
     }
+    return false;
 }
 
 /* ---- spool, smtp, config -------------------------------------------------------------------------------------- */

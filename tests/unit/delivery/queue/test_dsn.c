@@ -21,20 +21,22 @@ typedef struct told {
     demit_delivery_method_t method;
     bool generate_bounces, generate_delay_dsn;
     const char *success, *failure, *delay, *none, *never; /* action that NOTIFY=… gets, NULL: no notification */
+    bool peer_notifies;
 } told_t;
 
 static const told_t told[] = {
-    {DEMIT_RESULT_FAILED, DEMIT_DELIVER_ESMTP, true, false, NULL, "failed", NULL, "failed", NULL},
-    {DEMIT_RESULT_FAILED, DEMIT_DELIVER_ESMTP, false, true, NULL, NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_MAILDIR, true, true, "delivered", NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_MAILDIR, false, false, "delivered", NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_ESMTP, true, true, NULL, NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_RELAYED, DEMIT_DELIVER_ESMTP, true, true, "relayed", NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_RELAYED, DEMIT_DELIVER_SMTP, true, true, "relayed", NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_RELAYED, DEMIT_DELIVER_LMTP, true, true, "delivered", NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_LMTP, true, true, NULL, NULL, NULL, NULL, NULL},
-    {DEMIT_RESULT_DEFERRED, DEMIT_DELIVER_ESMTP, true, true, NULL, NULL, "delayed", "delayed", NULL},
-    {DEMIT_RESULT_DEFERRED, DEMIT_DELIVER_ESMTP, true, false, NULL, NULL, NULL, NULL, NULL},
+    {DEMIT_RESULT_FAILED, DEMIT_DELIVER_ESMTP, true, false, NULL, "failed", NULL, "failed", NULL, false},
+    {DEMIT_RESULT_FAILED, DEMIT_DELIVER_ESMTP, false, true, NULL, NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_MAILDIR, true, true, "delivered", NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_MAILDIR, false, false, "delivered", NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_ESMTP, true, true, NULL, NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_RELAYED, DEMIT_DELIVER_ESMTP, true, true, "relayed", NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_RELAYED, DEMIT_DELIVER_SMTP, true, true, "relayed", NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_RELAYED, DEMIT_DELIVER_LMTP, true, true, "delivered", NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_LMTP, true, true, "delivered", NULL, NULL, NULL, NULL, false},
+    {DEMIT_RESULT_DELIVERED, DEMIT_DELIVER_LMTP, true, true, NULL, NULL, NULL, NULL, NULL, true},
+    {DEMIT_RESULT_DEFERRED, DEMIT_DELIVER_ESMTP, true, true, NULL, NULL, "delayed", "delayed", NULL, false},
+    {DEMIT_RESULT_DEFERRED, DEMIT_DELIVER_ESMTP, true, false, NULL, NULL, NULL, NULL, NULL, false},
 };
 
 static const char *expected_action(const told_t *row, uint8_t notify)
@@ -62,6 +64,7 @@ static void try_one(const told_t *row, uint8_t notify)
                                  .recipients = &recipient,
                                  .recipient_count = 1};
     fixture_send_envelope(f, &envelope, "Subject: x\r\n\r\nbody\r\n");
+    f->held[0]->peer_notifies = row->peer_notifies;
     fixture_report(f, 0, row->result, "2.0.0", "text");
     const char *expected = expected_action(row, notify);
     assert_int_equal(fake_spool.message_count, expected != NULL ? 2 : 1);

@@ -492,6 +492,11 @@ static void looks(void **state)
     assert_int_equal(ids[0], 3);
     assert_int_equal(ids[3], third);
     ids[0] = 0;
+    assert_true(demit_queue_find_message(f->queue, second, count_message, ids));
+    assert_false(demit_queue_find_message(f->queue, 1, count_message, ids));
+    assert_int_equal(ids[0], 1);
+    assert_int_equal(ids[1], second);
+    ids[0] = 0;
     demit_queue_each_message(f->queue, "nowhere.example", 10, count_message, ids);
     assert_int_equal(ids[0], 0);
     assert_int_equal(fixture_counts(f).destinations, 1);
