@@ -8,7 +8,7 @@
 #include <apr_strings.h>
 #include <apr_time.h>
 
-enum { FOLD_COLUMN = 76, LINE_MAX_BYTES = 900, DATE_SIZE = 48 };
+enum { FOLD_COLUMN = 76, LINE_MAX_BYTES = 900, TYPE_MAX = 64, DATE_SIZE = 48 };
 
 /* ---- pieces of text, joined at the end --------------------------------------------------------------------------- */
 
@@ -258,6 +258,12 @@ static const char *action_sentence(demit_dsn_action_t action)
 
 /* ---- the parts -------------------------------------------------------------------------------------------------- */
 
+static void put_address(text_t *text, const char *words, const char *address)
+{
+    put(text, "  ");
+    put_folded(text, 2, apr_pstrcat(text->pool, words, "<", address, ">", NULL), "  ");
+}
+
 static void put_for_people(text_t *text, const demit_dsn_t *dsn)
 {
     static const demit_dsn_action_t order[] = {DEMIT_DSN_FAILED, DEMIT_DSN_DELAYED, DEMIT_DSN_DELIVERED,
@@ -271,11 +277,12 @@ static void put_for_people(text_t *text, const demit_dsn_t *dsn)
             const demit_dsn_recipient_t *recipient = &dsn->recipients[i];
             if (recipient->action != order[kind])
                 continue;
+            put(text, "\r\n");
             const char *accepted = recipient->recipient->accepted;
-            put(text, "\r\n  <%s>", printable(text, accepted != NULL ? accepted : recipient->recipient->address));
+            put_address(text, "", accepted != NULL ? accepted : recipient->recipient->address);
             if (accepted != NULL)
-                put(text, ", here known as\r\n  <%s>", printable(text, recipient->recipient->address));
-            put(text, "\r\n    ");
+                put_address(text, "here known as ", recipient->recipient->address);
+            put(text, "    ");
             put_folded(text, 4, recipient->diagnostic, "    ");
         }
     }
@@ -302,7 +309,8 @@ static void put_original_recipient(text_t *text, const char *orcpt)
     const char *semicolon = strchr(orcpt, ';');
     if (semicolon == NULL)
         return;
-    const char *type = apr_pstrndup(text->pool, orcpt, (size_t)(semicolon - orcpt));
+    const char *type =
+        apr_psprintf(text->pool, "%.*s", (int)(semicolon - orcpt < TYPE_MAX ? semicolon - orcpt : TYPE_MAX), orcpt);
     bool is_utf8 = strncasecmp(orcpt, "utf-8;", 6) == 0;
     put_field(text, "Original-Recipient", printable(text, type),
               is_utf8 ? semicolon + 1 : decode_xtext(semicolon + 1, text->pool));
@@ -318,7 +326,7 @@ static void put_recipient_fields(text_t *text, const demit_dsn_t *dsn, const dem
         put_original_recipient(text, recipient->recipient->original);
     put_field(text, "Final-Recipient", is_ascii(address) ? "rfc822" : "utf-8", address);
     put(text, "Action: %s\r\n", action_name(recipient->action));
-    put(text, "Status: %s\r\n", printable(text, recipient->status));
+    put_field(text, "Status", "", recipient->status);
     if (dsn->remote_host != NULL)
         put_field(text, "Remote-MTA", "dns", dsn->remote_host);
     if (recipient->action != DEMIT_DSN_DELIVERED && recipient->action != DEMIT_DSN_RELAYED)
@@ -367,7 +375,7 @@ static const char *header_text(const demit_dsn_t *dsn, bool international, bool 
     text_t text = text_begin(pool, international);
     put(&text, "Date: %s\r\n", date_text(dsn->now_us, date));
     put(&text, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", dsn->hostname);
-    put(&text, "To: <%s>\r\n", printable(&text, dsn->original->sender));
+    put_field(&text, "To", "", apr_pstrcat(pool, "<", dsn->original->sender, ">", NULL));
     put(&text, "Subject: %s\r\n", subject_of(dsn));
     put(&text, "Message-ID: <%s@%s>\r\n", demit_id_format(dsn->id, id), dsn->hostname);
     put(&text, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n");
