@@ -5,11 +5,15 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <apr_thread_cond.h>
+#include <apr_thread_mutex.h>
+
 #include "demit/build.h"
 #include "demit/log.h"
 
-static const int64_t GRACE_US = 30 * 1000 * 1000;  /* for transactions and deliveries under way */
-static const int64_t LOOK_INTERVAL_US = 20 * 1000; /* how often the stop looks whether all are gone */
+static const int64_t GRACE_US = 30 * 1000 * 1000;      /* for transactions and deliveries under way */
+static const int64_t LOOK_INTERVAL_US = 20 * 1000;     /* how often the stop looks whether all are gone */
+static const int64_t TRANSPORT_GRACE_US = 1000 * 1000; /* for QUIT on idle connections */
 
 /* ---- threads
  * --------------------------------------------------------------------------------------------------------- */
@@ -27,12 +31,47 @@ int demit_start_threads(demit_daemon_t *daemon)
     return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the threads cannot be started");
 }
 
+/* Waits for something that other threads report. */
+typedef struct latch {
+    apr_thread_mutex_t *mutex;
+    apr_thread_cond_t *changed;
+    int left;
+} latch_t;
+
+static void latch_count_down(void *baton)
+{
+    latch_t *latch = baton;
+
+    apr_thread_mutex_lock(latch->mutex);
+    latch->left--;
+    apr_thread_cond_signal(latch->changed);
+    apr_thread_mutex_unlock(latch->mutex);
+}
+
+static void stop_transports(demit_daemon_t *daemon)
+{
+    latch_t *latch = apr_pcalloc(daemon->pool, sizeof(*latch)); /* may outlive the wait */
+
+    latch->left = 2;
+    if (apr_thread_mutex_create(&latch->mutex, APR_THREAD_MUTEX_DEFAULT, daemon->pool) != APR_SUCCESS ||
+        apr_thread_cond_create(&latch->changed, daemon->pool) != APR_SUCCESS) {
+        return; /* the loops end the connections, less politely */
+    }
+    daemon->smtp_transport->stop(daemon->smtp_transport, latch_count_down, latch);
+    daemon->maildir_transport->stop(daemon->maildir_transport, latch_count_down, latch);
+    apr_thread_mutex_lock(latch->mutex);
+    while (latch->left > 0 &&
+           apr_thread_cond_timedwait(latch->changed, latch->mutex, TRANSPORT_GRACE_US) == APR_SUCCESS) {
+    }
+    apr_thread_mutex_unlock(latch->mutex);
+}
+
 void demit_stop_threads(demit_daemon_t *daemon)
 {
     const int64_t left_us = daemon->stop_deadline_us - demit_os_monotonic_us();
 
-    /* The queue ends its transports: idle connections get their QUIT, deliveries under way the rest of the grace. */
     demit_queue_stop(daemon->queue, left_us > 0 ? left_us : 0);
+    stop_transports(daemon);
     for (uint32_t i = 0; i < daemon->loop_count; i++) {
         demit_loop_stop(daemon->loops[i]);
     }

@@ -152,8 +152,8 @@ apr_status_t demit_queue_start(demit_queue_t *queue) __attribute__((warn_unused_
 void demit_queue_accept(demit_queue_t *queue, const demit_envelope_t *envelope, demit_spool_location_t location);
 
 /*
- * Stops starting deliveries and ends the transports, waits for what is under way up to GRACE_US, records its outcomes,
- * ends the thread. A recovery that still runs is waited for. What is reported or accepted later is not lost: it is in
+ * Stops starting deliveries, waits for those under way up to GRACE_US, records their outcomes, ends the thread; whoever
+ * made the transports stops them afterwards. A recovery that still runs is waited for. What is reported or accepted later is not lost: it is in
  * the spool, and the next start finds it. Loops and workers must still run. Main thread.
  */
 void demit_queue_stop(demit_queue_t *queue, int64_t grace_us);
