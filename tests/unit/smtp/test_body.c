@@ -252,6 +252,43 @@ static void test_long_lines(void **state)
     }
 }
 
+/* Special bytes on every side of the place up to which a run looks ahead. */
+static void test_far_ahead(void **state)
+{
+    enum { SIZE = 3 * 4096 };
+    static const struct {
+        const char *text;
+        size_t size, pieces; /* that are not empty */
+        bool refused, has_nul;
+    } rows[] = {
+        {"\r\n", 2, 1, false, false}, {"\r", 1, 2, true, false}, {"\n", 1, 2, true, false}, {"\0", 1, 2, false, true}};
+    static char wire[SIZE + 2];
+    demit_settings_t settings = {.lone_lf_in_body = DEMIT_LONE_LF_REJECT};
+
+    (void)state;
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        for (size_t where = 4090; where < 4100; where++) {
+            demit_body_t body;
+            size_t pieces = 0, stored = 0;
+            memset(wire, 'x', SIZE);
+            memcpy(wire + SIZE, "\r\n", 2);
+            memcpy(wire + where, rows[row].text, rows[row].size);
+            demit_body_init(&body, true, &settings);
+            for (size_t at = 0; at < SIZE + 2;) {
+                demit_body_piece_t piece;
+                demit_body_next(&body, wire + at, SIZE + 2 - at, &piece);
+                at += piece.consumed;
+                pieces += piece.size > 0 ? 1 : 0;
+                stored += piece.size;
+            }
+            assert_int_equal(pieces, rows[row].pieces);
+            assert_int_equal(body.refused, rows[row].refused);
+            assert_int_equal(body.has_nul, rows[row].has_nul);
+            assert_int_equal(stored, SIZE + 2 - (rows[row].size == 1 ? 1 : 0));
+        }
+    }
+}
+
 /* ---- headers
  * ------------------------------------------------------------------------------------------------------------------ */
 
