@@ -295,8 +295,9 @@ class Daemon:
 def thread_statuses(pid):
     statuses = []
     for task in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
-        with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as file:
-            statuses.append(dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line))
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            with open(f"/proc/{pid}/task/{task}/status", encoding="utf-8") as file:
+                statuses.append(dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line))
     return statuses
 
 

@@ -96,7 +96,7 @@ class Check(SystemTest):
                 self.invalid(text + "\n", r"demit\.conf:\d+:\d+: ")
 
     def test_wrong_scope(self):
-        self.invalid(self.site.config('Security { Max_Recipients = 5 }\n'), r"Max_Recipients")
+        self.invalid(self.site.config('Domain "x.test" { SpoolBase = "/x" }\n'), r"SpoolBase")
 
     def test_includes(self):
         os.mkdir(self.site.path("conf.d"))

@@ -219,7 +219,7 @@ class Limits(SystemTest):
             self.assertIn("SIZE 100000", client.hello())
             client.expect("MAIL FROM:<alice@local.test> SIZE=100001", 552)
             client.envelope("alice@local.test", "size@local.test")
-            self.assertEqual(client.data(message("big", "x" * 70 + "\r\n" * 60000))[0], 552)
+            self.assertEqual(client.data(message("big", "x" * 70 + "\n" * 60000))[0], 552)
             client.deliver("alice@local.test", "size@local.test", message("small"))
         self.site.wait_for_mail("size")
 
