@@ -633,6 +633,12 @@ def spawn(test, command, **options):
     return process
 
 
+def smtp_sink(test, port, *options, **popen):
+    """Postfix's smtp-sink on PORT, which as root insists on becoming somebody else."""
+    account = ["-u", "nobody"] if IS_ROOT else []
+    return spawn(test, [tool("smtp-sink"), *account, *options, f"127.0.0.1:{port}", "1000"], **popen)
+
+
 def enter_namespaces(*flags):
     """
     Runs the calling test program again inside new namespaces (unshare(1) FLAGS, such as "--net"), where port 25 is free

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 
-from demit_harness import PATIENCE, SANITIZER, SystemTest, free_port, main, resident_kib, spawn, tool, wait_until
+from demit_harness import PATIENCE, SANITIZER, SystemTest, free_port, main, resident_kib, smtp_sink, tool, wait_until
 
 FEW = 1_000
 MANY = int(os.environ.get("DEMIT_MEMORY_MESSAGES", "2000" if SANITIZER else "100000"))
@@ -27,7 +27,7 @@ class Memory(SystemTest):
 
     def test_memory_stays_flat(self):
         sink_port = free_port()
-        spawn(self, [tool("smtp-sink"), f"127.0.0.1:{sink_port}", "1000"])
+        smtp_sink(self, sink_port)
         daemon = self.daemon(self.site.config(f'Domain "next.test" {{ Gateway = "127.0.0.1:{sink_port}" }}\n'))
         self.feed(FEW)
         wait_until(self.drained, 60, "an empty queue")

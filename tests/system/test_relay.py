@@ -7,7 +7,7 @@ import re
 import socket
 import time
 
-from demit_harness import Peer, SystemTest, free_port, main, message, spawn, tool, wait_until
+from demit_harness import Peer, SystemTest, free_port, main, message, smtp_sink, spawn, tool, wait_until
 
 DSN_EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 100000000", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 
@@ -67,10 +67,9 @@ class Gateway(RelayTest):
 
     def test_smtp_sink(self):
         """500 messages relayed into Postfix's smtp-sink, each exactly once."""
-        sink, source, port = tool("smtp-sink"), tool("smtp-source"), free_port()
-        # The pattern's directory is smtp-sink's working directory; one file per message.
+        source, port = tool("smtp-source"), free_port()
         directory = self.site.make_owned("sink", mode=0o777)
-        spawn(self, [sink, "-d", f"{directory}/m.%M.", f"127.0.0.1:{port}", "100"], cwd=directory)
+        smtp_sink(self, port, "-d", "m.%M.", cwd=directory)  # one file per message
         self.relay(port)
         client = spawn(
             self, [source, "-s", "5", "-m", "500", "-f", "a@local.test", "-t", "x@next.test", f"inet:127.0.0.1:{self.site.port}"]
