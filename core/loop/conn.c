@@ -324,7 +324,10 @@ static void read_input(demit_conn_t *conn)
 {
     apr_size_t size = DEMIT_CONN_INPUT_MAX - conn->kept_size;
 
-    if (conn->paused || size == 0) {
+    if (size == 0 && !conn->paused) {
+        return; /* resumed in this round: at its end the handler gets what is kept, and then there is room */
+    }
+    if (conn->paused) {
         /* Level-triggered: ask no more until demit_conn_resume(). The peer's bytes wait in the kernel. */
         (void)demit_pollee_want(conn->loop, &conn->pollee, (apr_int16_t)(conn->pollee.pfd.reqevents & ~APR_POLLIN));
         return;

@@ -40,6 +40,7 @@ typedef struct fixture {
     demit_conn_end_t end;
     apr_status_t end_status;
     bool pause_at_once;
+    demit_task_t resume;
 } fixture_t;
 
 static fixture_t *the_fixture;
@@ -217,6 +218,53 @@ static void a_paused_connection_gets_nothing(void **state)
     assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
     assert_int_equal(f->got_size, 6);
     assert_memory_equal(f->got, "abcdef", 6);
+    close(fd);
+    finish(f);
+}
+
+static void resume_by_task(demit_task_t *task)
+{
+    demit_conn_resume(DEMIT_CONTAINER_OF(task, fixture_t, resume)->server);
+}
+
+/* Takes nothing until all that may be kept is kept; then pauses, is resumed by a task, and takes everything. */
+static size_t pause_when_full(demit_conn_t *conn, void *baton, const char *bytes, size_t size)
+{
+    fixture_t *f = baton;
+
+    if (f->resume.run != NULL) {
+        return server_input(conn, baton, bytes, size);
+    }
+    if (size == DEMIT_CONN_INPUT_MAX) {
+        f->resume.run = resume_by_task;
+        demit_conn_pause(conn);
+        demit_loop_post(f->loop, &f->resume);
+    }
+    return 0;
+}
+
+static bool accept_pausing(demit_conn_t *conn, void *baton)
+{
+    static const demit_conn_handler_t handler = {.on_input = pause_when_full, .on_close = server_closed};
+
+    ((fixture_t *)baton)->server = conn;
+    demit_conn_set_handler(conn, &handler, baton);
+    return true;
+}
+
+/* The task runs before the round's events: the connection is resumed, full, and told that there is more to read. */
+static void a_full_connection_goes_on(void **state)
+{
+    static char flood[DEMIT_CONN_INPUT_MAX + 30000];
+    fixture_t *f = start(10);
+
+    (void)state;
+    f->acceptor.on_accept = accept_pausing;
+    const int fd = client_of(f);
+    assert_int_equal(write(fd, flood, sizeof(flood)), sizeof(flood));
+    shutdown(fd, SHUT_WR);
+    assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
+    assert_int_equal(f->got_size, sizeof(flood));
     close(fd);
     finish(f);
 }
@@ -499,6 +547,7 @@ int main(void)
         cmocka_unit_test(a_client_talks_and_leaves),
         cmocka_unit_test(input_is_kept),
         cmocka_unit_test(a_paused_connection_gets_nothing),
+        cmocka_unit_test(a_full_connection_goes_on),
         cmocka_unit_test(a_stuck_handler_fails_the_connection),
         cmocka_unit_test(output_waits_for_a_slow_reader),
         cmocka_unit_test(last_words_survive_unread_input),
