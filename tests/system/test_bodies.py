@@ -126,6 +126,15 @@ class Bodies(SystemTest):
             client.deliver("alice@local.test", "after@local.test", message("after"))
         self.site.wait_for_mail("after")
 
+    def test_many_large_messages(self):
+        """The sessions stop and go on with the disk; none is left standing."""
+        content = HEADER + (b"y" * 70 + b"\r\n") * 15000
+        with self.client() as client:
+            for _ in range(60):
+                client.deliver("alice@local.test", "heavy@local.test", content)
+        for stored in self.site.wait_for_mail("heavy", 60, timeout_s=60):
+            self.assertEqual(split_trace(stored)[1], content.replace(b"\r\n", b"\n"))
+
     def test_many_recipients_one_body(self):
         users = [f"many{n}" for n in range(50)]
         content = BODIES["short lines"]
