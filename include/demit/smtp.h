@@ -21,8 +21,10 @@ typedef struct demit_smtp_server_options {
     demit_workers_t *workers;
     uint32_t max_connections; /* in all; one more gets 421. 0: as many as the loops hold */
     /*
-     * Whether LOCAL_PART has a mailbox in a Maildir DOMAIN: APR_SUCCESS, APR_ENOENT (550 5.1.1), another error (451).
-     * Called in a disk worker; may block.
+     * Whether LOCAL_PART, without quotes and otherwise as the client wrote it, has a mailbox in a Maildir DOMAIN:
+     * APR_SUCCESS, APR_ENOENT (550 5.1.1), another error (451). Asked for the whole local part first, then for what
+     * stands before Recipient_Delimiter; the envelope keeps the whole. Not asked where Maildir_Create is true. What
+     * exists is remembered for a few seconds. Called in a disk worker; may block.
      */
     apr_status_t (*mailbox_exists)(const demit_domain_settings_t *domain, const char *domain_name,
                                    const char *local_part, apr_pool_t *scratch_pool);
@@ -33,7 +35,7 @@ typedef struct demit_smtp_server_options {
 
 typedef struct demit_smtp_statistics {
     uint64_t connections, messages, rejected_recipients, bytes;
-    uint32_t sessions; /* now */
+    uint32_t sessions; /* now; a message whose client is gone counts until its commit is done */
 } demit_smtp_statistics_t;
 
 /* Makes the server; it serves once its acceptors stand in loops. Main thread. */
@@ -57,7 +59,7 @@ void demit_smtp_statistics(const demit_smtp_server_t *server, demit_smtp_statist
  * ------------------------------------ */
 
 typedef struct demit_address {
-    const char *local_part; /* unquoted form's exact text as written, quotes included */
+    const char *local_part; /* exactly as written, quotes included */
     size_t local_part_size;
     const char *domain; /* as written; NULL for <postmaster> */
     size_t domain_size;
