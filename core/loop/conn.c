@@ -320,6 +320,17 @@ static void take_input(demit_conn_t *conn, size_t size)
     }
 }
 
+/* The peer will say nothing more; what we still have to say it may be waiting for. */
+static void peer_left(demit_conn_t *conn)
+{
+    if (demit_conn_backlog(conn) > 0) {
+        demit_conn_close(conn);
+        conn->end = DEMIT_CONN_CLOSED_BY_PEER;
+    } else {
+        die(conn, DEMIT_CONN_CLOSED_BY_PEER, APR_EOF);
+    }
+}
+
 static void read_input(demit_conn_t *conn)
 {
     apr_size_t size = DEMIT_CONN_INPUT_MAX - conn->kept_size;
@@ -341,10 +352,9 @@ static void read_input(demit_conn_t *conn)
     }
     if (APR_STATUS_IS_EOF(status)) {
         conn->peer_done = true;
-        if (conn->state == CONN_OPEN && !(conn->paused && conn->kept_size > 0)) {
-            die(conn, DEMIT_CONN_CLOSED_BY_PEER, APR_EOF);
-        } else {
-            (void)demit_pollee_want(conn->loop, &conn->pollee, (apr_int16_t)(conn->pollee.pfd.reqevents & ~APR_POLLIN));
+        (void)demit_pollee_want(conn->loop, &conn->pollee, (apr_int16_t)(conn->pollee.pfd.reqevents & ~APR_POLLIN));
+        if (conn->state == CONN_OPEN && !conn->paused) {
+            peer_left(conn);
         }
     } else if (status != APR_SUCCESS) {
         die(conn, DEMIT_CONN_FAILED, status);
@@ -379,7 +389,7 @@ static void finish_close(demit_conn_t *conn)
     (void)apr_socket_recv(conn->socket, conn->loop->input, &size);
     if (size == 0) {
         /* Nothing unread: closing sends FIN, and our last words arrive. */
-        die(conn, DEMIT_CONN_CLOSED_BY_US, APR_SUCCESS);
+        die(conn, conn->end, APR_SUCCESS);
         return;
     }
     /*
@@ -467,7 +477,7 @@ static void finish_one(demit_conn_t *conn)
             offer_kept(conn);
         }
         if (conn->state == CONN_OPEN && conn->peer_done && !conn->paused) {
-            die(conn, DEMIT_CONN_CLOSED_BY_PEER, APR_EOF);
+            peer_left(conn);
         }
     }
     if (conn->state == CONN_OPEN || conn->state == CONN_CLOSING) {
@@ -613,6 +623,7 @@ void demit_conn_close(demit_conn_t *conn)
     if (conn->state == CONN_CONNECTING) {
         die(conn, DEMIT_CONN_CLOSED_BY_US, APR_SUCCESS);
     } else if (conn->state == CONN_OPEN) {
+        conn->end = DEMIT_CONN_CLOSED_BY_US;
         conn->state = CONN_CLOSING;
         demit_timer_start(conn->loop, &conn->deadline, LAST_OUTPUT_TIMEOUT_US);
         mark_dirty(conn);

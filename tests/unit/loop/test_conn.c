@@ -353,6 +353,29 @@ static void output_waits_for_a_slow_reader(void **state)
     finish(f);
 }
 
+/* A client that half-closes at once still gets all of 4 MiB. */
+static void a_half_closed_client_gets_everything(void **state)
+{
+    fixture_t *f = start(10);
+    size_t total = 0;
+    ssize_t n;
+    static char text[100 * 1024];
+
+    (void)state;
+    f->acceptor.on_accept = accept_and_write_much;
+    const int fd = client_of(f);
+    shutdown(fd, SHUT_WR);
+    assert_int_equal(demit_loop_start(f->loop), APR_SUCCESS);
+    while ((n = read(fd, text, sizeof(text))) > 0) {
+        total += (size_t)n;
+    }
+    demit_loop_join(f->loop);
+    assert_int_equal(total, 7 + 64 * 64 * 1024);
+    assert_int_equal(f->end, DEMIT_CONN_CLOSED_BY_PEER);
+    close(fd);
+    finish(f);
+}
+
 static size_t say_goodbye(demit_conn_t *conn, void *baton, const char *bytes, size_t size)
 {
     (void)baton, (void)bytes;
@@ -550,6 +573,7 @@ int main(void)
         cmocka_unit_test(a_full_connection_goes_on),
         cmocka_unit_test(a_stuck_handler_fails_the_connection),
         cmocka_unit_test(output_waits_for_a_slow_reader),
+        cmocka_unit_test(a_half_closed_client_gets_everything),
         cmocka_unit_test(last_words_survive_unread_input),
         cmocka_unit_test(a_full_loop_says_so),
         cmocka_unit_test(no_descriptor_left),
