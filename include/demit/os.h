@@ -98,7 +98,8 @@ int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_ident
 
 /*
  * Compares what this process holds now, on all its threads, with IDENTITY: calls DRIFT for every difference and returns
- * how many there were (0: none), or -1 when the kernel would not tell. Any thread.
+ * how many there were (0: none), or -1 when the kernel would not tell. In a jail without /proc: only the calling
+ * thread, from which the others inherited. Any thread.
  */
 int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *baton, const char *line),
                          void *baton) DEMIT_CHECKED;

@@ -195,6 +195,12 @@ int os_backend_probe(const demit_identity_t *identity, demit_os_error_t *error)
     return os_probe_all(identity, probes, sizeof(probes) / sizeof(probes[0]), error);
 }
 
+/* System calls tell everything here, inside a jail as outside, so nothing was kept open. */
+void os_backend_seal(const demit_identity_t *identity)
+{
+    (void)identity;
+}
+
 /* ---- report ---- */
 
 static bool count_descriptor(void *baton, int fd)

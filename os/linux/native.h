@@ -24,7 +24,7 @@ struct os_native {
     bool changes_bounding; /* false: without CAP_SETPCAP, BOUNDING and SECUREBITS are what was found */
     bool keeps_everything; /* user = root without Capabilities */
     bool binds_low;        /* a port below 1024 can be bound afterwards */
-    int status_fd;         /* /proc/self/status from before chroot, where /proc ends; -1 without a jail */
+    int status_fd;         /* /proc/self/status from before chroot, until verified; else -1 */
 };
 
 /* ---- capabilities.c: text ---- */

@@ -33,6 +33,8 @@ void os_backend_kept(const demit_identity_t *identity, char *text, size_t size);
 int os_backend_compare(const demit_identity_t *identity, const os_sink_t *drift, size_t *differences) DEMIT_CHECKED;
 /* The attempts to regain that only this system knows. */
 int os_backend_probe(const demit_identity_t *identity, demit_os_error_t *error) DEMIT_CHECKED;
+/* Verified: lets go of whatever from outside the jail was still needed for it. */
+void os_backend_seal(const demit_identity_t *identity);
 
 /* ---- kernel calls ----------------------------------------------------------------------------------------------- */
 

@@ -189,7 +189,11 @@ int demit_identity_verify(const demit_identity_t *identity, demit_os_error_t *er
     if (identity->jail != NULL && !os_step_check_descriptors(identity, why_not, sizeof(why_not))) {
         return os_fail(error, 0, "verify", "%s", why_not);
     }
-    return os_backend_probe(identity, error);
+    code = os_backend_probe(identity, error);
+    if (code == 0) {
+        os_backend_seal(identity);
+    }
+    return code;
 }
 
 int demit_identity_audit(const demit_identity_t *identity, void (*each)(void *baton, const char *line), void *baton)
