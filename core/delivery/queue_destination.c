@@ -387,15 +387,15 @@ static void start_batch(demit_queue_t *queue, demit_destination_t *destination)
 static void expire_oldest(demit_queue_t *queue, demit_destination_t *destination)
 {
     apr_array_header_t *deliveries = apr_array_make(queue->scratch, EXPIRED_PER_STEP, sizeof(demit_delivery_t *));
-    unsigned looked_at = 0;
     demit_link_t *link = destination->by_age.next;
-    for (; link != &destination->by_age && looked_at < EXPIRED_PER_STEP; looked_at++) {
+    /* Those already under way do not count: they are bounded, and settled in the next turn only. */
+    while (link != &destination->by_age && deliveries->nelts < EXPIRED_PER_STEP) {
         demit_leg_t *leg = DEMIT_CONTAINER_OF(link, demit_leg_t, by_age);
         link = link->next;
         if (demit_queue_age_us(queue, leg->message) < destination->settings->message_expiration_us)
             break;
-        if (leg->state == DEMIT_LEG_READY)
-            (void)activate_leg(queue, leg, NULL, deliveries);
+        if (leg->state == DEMIT_LEG_READY && activate_leg(queue, leg, NULL, deliveries) == 0)
+            break;
     }
     destination->expiring = deliveries->nelts >= EXPIRED_PER_STEP;
     const char *text = destination->note != NULL ? destination->note->text : "the host cannot be reached";
