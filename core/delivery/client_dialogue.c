@@ -125,6 +125,7 @@ static void result_taken(demit_client_session_t *session, uint32_t index)
 {
     const demit_recipient_t *recipient = session->now.delivery->recipients[index].recipient;
     bool asked = (recipient->notify & DEMIT_NOTIFY_SUCCESS) != 0;
+    session->now.delivery->peer_notifies = session->lmtp && session->offer.dsn;
     bool relayed = asked && !session->offer.dsn && !session->lmtp;
     result_for_one(session, index, DEMIT_REPLY_TO_MESSAGE, relayed ? DEMIT_RESULT_RELAYED : DEMIT_RESULT_DELIVERED);
 }
