@@ -237,54 +237,17 @@ apr_status_t demit_queue_start(demit_queue_t *queue)
 
 /* ---- stop ------------------------------------------------------------------------------------------------------- */
 
-typedef struct stopped_task {
-    demit_task_t task;
-    demit_queue_t *queue;
-} stopped_task_t;
-
-static void on_transport_stopped(demit_task_t *task)
-{
-    stopped_task_t *stopped = DEMIT_CONTAINER_OF(task, stopped_task_t, task);
-    stopped->queue->transports_running--;
-}
-
-static void transport_stopped(void *baton)
-{
-    stopped_task_t *stopped = baton;
-    stopped->task.run = on_transport_stopped;
-    demit_queue_post(stopped->queue, &stopped->task);
-}
-
-/* One transport may serve several methods: it is stopped once. */
-static bool is_first_of_its_kind(const demit_queue_t *queue, unsigned method)
-{
-    for (unsigned before = 0; before < method; before++)
-        if (queue->transports[before] == queue->transports[method])
-            return false;
-    return true;
-}
-
 void demit_queue_begin_stop(demit_queue_t *queue, int64_t grace_us)
 {
     queue->stopping = true;
     queue->stop_deadline_us = queue->clock.monotonic_us(queue->clock.baton) + grace_us;
-    for (unsigned method = 0; method < DEMIT_METHOD_COUNT; method++) {
-        demit_transport_t *transport = queue->transports[method];
-        if (transport == NULL || !is_first_of_its_kind(queue, method))
-            continue;
-        stopped_task_t *stopped = apr_pcalloc(queue->pool, sizeof(*stopped));
-        stopped->queue = queue;
-        queue->transports_running++;
-        transport->stop(transport, transport_stopped, stopped);
-    }
 }
 
 bool demit_queue_is_done(demit_queue_t *queue)
 {
     if (!queue->stopping)
         return false;
-    if (queue->deliveries_under_way == 0 && queue->records_under_way == 0 && queue->transports_running == 0 &&
-        queue->inbox == NULL)
+    if (queue->deliveries_under_way == 0 && queue->records_under_way == 0 && queue->inbox == NULL)
         return true;
     if (queue->clock.monotonic_us(queue->clock.baton) < queue->stop_deadline_us)
         return false;

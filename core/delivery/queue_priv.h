@@ -119,7 +119,6 @@ struct demit_queue {
 
     bool recovering, stopping;
     int64_t stop_deadline_us, grace_us;
-    uint32_t transports_running; /* told to stop, not yet stopped */
     demit_task_t stop_task, recovered_task;
 };
 

@@ -153,8 +153,8 @@ void demit_queue_accept(demit_queue_t *queue, const demit_envelope_t *envelope, 
 
 /*
  * Stops starting deliveries, waits for those under way up to GRACE_US, records their outcomes, ends the thread; whoever
- * made the transports stops them afterwards. A recovery that still runs is waited for. What is reported or accepted later is not lost: it is in
- * the spool, and the next start finds it. Loops and workers must still run. Main thread.
+ * made the transports stops them afterwards. A recovery that still runs is waited for. What is reported or accepted
+ * later is not lost: it is in the spool, and the next start finds it. Loops and workers must still run. Main thread.
  */
 void demit_queue_stop(demit_queue_t *queue, int64_t grace_us);
 
