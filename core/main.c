@@ -44,6 +44,7 @@ static const demit_stage_t STAGES[] = {
     {"workers", demit_start_workers, demit_stop_workers},
     {"spool", demit_open_spool, demit_close_spool},
     {"loops", demit_make_loops, NULL},
+    {"signals", demit_receive_signals, NULL},
     {"delivery", demit_make_delivery, NULL},
     {"server", demit_make_server, NULL},
     {"console", demit_open_console, demit_close_console},

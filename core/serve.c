@@ -152,18 +152,23 @@ static void on_signal(void *baton, int fd)
     }
 }
 
-int demit_tell_ready(demit_daemon_t *daemon)
+int demit_receive_signals(demit_daemon_t *daemon)
 {
-    int code = demit_os_signals(&daemon->signal_fd);
+    const int code = demit_os_signals(&daemon->signal_fd);
 
     if (code != 0 || demit_loop_watch(daemon->main_loop, daemon->signal_fd, on_signal, daemon) != APR_SUCCESS) {
         return demit_start_failed(EX_OSERR, "signals cannot be received");
     }
+    return 0;
+}
+
+int demit_tell_ready(demit_daemon_t *daemon)
+{
     demit_log(DEMIT_LOG_INFO, "ready", "pid=%ld version=" DEMIT_VERSION " loops=%u descriptors=%u", (long)getpid(),
               daemon->loop_count, daemon->descriptors);
     demit_os_notify("READY=1");
     if (!daemon->options.foreground) {
-        code = demit_os_detach_finish(&daemon->detach);
+        const int code = demit_os_detach_finish(&daemon->detach);
         if (code != 0) {
             return demit_start_failed(EX_OSERR, "the terminal cannot be let go: %s", strerror(code));
         }

@@ -76,6 +76,7 @@ int demit_resolve_identity(demit_daemon_t *daemon)
         .user = security->user,
         .group = security->group,
         .user_is_default = security->user_is_default,
+        .group_is_default = security->group_is_default,
         .supplemental_groups = groups == NULL ? NULL : (const char *const *)groups->elts,
         .supplemental_group_count = groups == NULL ? 0 : (size_t)groups->nelts,
         .chroot_directory = security->chroot_directory,
@@ -113,7 +114,10 @@ int demit_assume_identity(demit_daemon_t *daemon)
         return demit_start_failed(EX_NOPERM, "the identity could not be verified: %s: %s", error.step, error.text);
     }
     const int code = demit_os_protect_memory();
-    if (code != 0) {
+    if (code == ENOTSUP) {
+        /* Some systems protect a process that changed its ids and offer no call for one that did not. */
+        demit_log(DEMIT_LOG_WARNING, "memory_unprotected", "reason=\"this system has no call against tracing\"");
+    } else if (code != 0) {
         return demit_start_failed(EX_OSERR, "core files and tracing could not be switched off: %s", strerror(code));
     }
     demit_log_identity(daemon);
