@@ -72,13 +72,13 @@ void demit_stop_threads(demit_daemon_t *daemon)
 
     demit_queue_stop(daemon->queue, left_us > 0 ? left_us : 0);
     stop_transports(daemon);
+    demit_resolver_stop(daemon->resolver); /* its answers go to the loops */
     for (uint32_t i = 0; i < daemon->loop_count; i++) {
         demit_loop_stop(daemon->loops[i]);
     }
     for (uint32_t i = 0; i < daemon->loop_count; i++) {
         demit_loop_join(daemon->loops[i]);
     }
-    demit_resolver_stop(daemon->resolver);
 }
 
 /* ---- the stop
