@@ -100,8 +100,11 @@ static const char *describe(const char *what)
     static const struct {
         const char *what, *text;
     } texts[] = {
-        {"missing", "records are missing"},           {"corrupt", "a record is not what was written"},
-        {"header", "the segment has no good header"}, {"chunk", "a part of the message's body is missing"},
+        {"missing", "records are missing"},
+        {"corrupt", "a record is not what was written"},
+        {"header", "the segment has no good header"},
+        {"cut", "the file is shorter than it was, and what stood there is unknown"},
+        {"chunk", "a part of the message's body is missing"},
         {"envelope", "the envelope cannot be read"},
     };
 

@@ -18,7 +18,7 @@ enum {
     PATIENCE_COUNT = 1024,        /* but not more of them than this */
     MARK_DELAY_US = 100 * 1000,   /* quiet for so long: a durable mark of its own */
     SPACE_CHECK_US = 1000 * 1000, /* how old an answer about free space may be */
-    OPEN_RETRY_US = 1000 * 1000,  /* how long to wait after no segment could be opened */
+    OPEN_RETRY_US = 250 * 1000,   /* how long to wait after no segment could be opened */
     BATCH_MAX = 8 * 1024 * 1024,  /* so that nobody waits for a batch that never ends */
     PARTS_PER_RECORD = 2
 };
@@ -179,7 +179,7 @@ static bool better_one_is_ready(demit_spool_t *spool)
 {
     bool ready;
 
-    if (spool->committer.prepared)
+    if (spool->committer.current->header.prepared)
         return false;
     spool_lock(spool);
     ready = spool->spare_count >= SPOOL_SPARES_WANTED;

@@ -118,6 +118,15 @@ typedef struct source {
     spool_file_kind_t kind;
 } source_t;
 
+/* Gives a new file its full length, so that every segment has it, and one that is shorter was cut. An errno. */
+static int stretch(demit_spool_t *spool, int fd)
+{
+    static const unsigned char zeros[SPOOL_BLOCK];
+    struct iovec part = {(void *)(uintptr_t)zeros, sizeof zeros};
+
+    return spool->files->pwritev(spool->files, fd, &part, 1, spool->segment_size - SPOOL_BLOCK);
+}
+
 /* Writes the header into the source, makes it durable, and only then gives it the name that says so. An errno. */
 static int begin_file(demit_spool_t *spool, const source_t *source, const spool_segment_header_t *header, int *fd)
 {
@@ -136,6 +145,8 @@ static int begin_file(demit_spool_t *spool, const source_t *source, const spool_
         return error;
     spool_segment_header_encode(header, block);
     error = files->pwritev(files, *fd, &part, 1, 0);
+    if (error == 0 && kind == SPOOL_FILE_NEW)
+        error = stretch(spool, *fd);
     if (error == 0)
         error = files->datasync(files, *fd);
     if (error == 0)
@@ -214,6 +225,7 @@ apr_status_t spool_segment_begin(demit_spool_t *spool, bool privileged)
     if (segment == NULL)
         return APR_ENOMEM;
     status = fill_header(spool, &segment->header);
+    segment->header.prepared = source.kind == SPOOL_FILE_FREE;
     if (status == APR_SUCCESS)
         status = APR_FROM_OS_ERROR(begin_file(spool, &source, &segment->header, &committer->fd));
     spool_lock(spool);
@@ -226,7 +238,6 @@ apr_status_t spool_segment_begin(demit_spool_t *spool, bool privileged)
             spool_segment_follows(segment, committer->previous_number, true);
         committer->current = segment;
         committer->position = SPOOL_BLOCK;
-        committer->prepared = source.kind == SPOOL_FILE_FREE;
         committer->marked = segment->header.durable;
         committer->mark_due_us = 0;
     }

@@ -12,7 +12,7 @@ static const unsigned char batch_magic[8] = "DMTBAT01";
 static const unsigned char record_magic[8] = "DMTREC01";
 
 enum { FORMAT_VERSION = 1 };
-enum { SEGMENT_PREVIOUS_ABANDONED = 1 };
+enum { SEGMENT_PREVIOUS_ABANDONED = 1, SEGMENT_PREPARED = 2 };
 enum { OUTCOME_FINAL = 1, OUTCOME_DELAY_DSN_SENT = 2, OUTCOME_FLAGS = 3 };
 
 /* The seed that ties bytes to one use of one segment and to one place in it. */
@@ -36,7 +36,8 @@ void spool_segment_header_encode(const spool_segment_header_t *header, unsigned 
     put_u64(out + 40, header->durable);
     put_u64(out + 48, header->size);
     put_u32(out + 56, header->previous_number);
-    put_u32(out + 60, header->previous_abandoned ? SEGMENT_PREVIOUS_ABANDONED : 0);
+    put_u32(out + 60, (header->previous_abandoned ? SEGMENT_PREVIOUS_ABANDONED : 0u) |
+                          (header->prepared ? SEGMENT_PREPARED : 0u));
     put_u64(out + 64, header->previous_epoch);
     put_u64(out + 72, header->previous_last);
     put_u64(out + 80, (uint64_t)header->created_us);
@@ -56,6 +57,7 @@ static bool segment_header_decode_one(spool_segment_header_t *header, const unsi
     header->size = get_u64(in + 48);
     header->previous_number = get_u32(in + 56);
     header->previous_abandoned = (get_u32(in + 60) & SEGMENT_PREVIOUS_ABANDONED) != 0;
+    header->prepared = (get_u32(in + 60) & SEGMENT_PREPARED) != 0;
     header->previous_epoch = get_u64(in + 64);
     header->previous_last = get_u64(in + 72);
     header->created_us = (int64_t)get_u64(in + 80);

@@ -41,6 +41,7 @@ typedef struct spool_segment_header {
     uint64_t durable;         /* highest sequence known durable when this was written; 0: none of this run */
     uint64_t size;            /* of the segment */
     uint32_t previous_number; /* the segment that this one continues; 0: the first of a run */
+    bool prepared;            /* the file had been written in full before */
     bool previous_abandoned;  /* a write or sync failed there: what follows previous_last is void */
     uint64_t previous_epoch;
     uint64_t previous_last; /* last good sequence of it */

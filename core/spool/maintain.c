@@ -98,7 +98,7 @@ static void forget(demit_spool_t *spool, spool_segment_t *segment)
 {
     uint32_t number = segment->header.number;
     bool damaged = segment->damaged;
-    bool whole = !damaged && file_size(spool, number) == spool->segment_size;
+    bool whole = !damaged && segment->header.prepared && file_size(spool, number) == spool->segment_size;
 
     spool_lock(spool);
     spool_segment_remove(spool, segment);

@@ -113,7 +113,6 @@ typedef struct spool_committer {
     spool_segment_t *current; /* NULL: none could be opened */
     int fd;
     uint64_t position; /* of the next batch */
-    bool prepared;     /* the current segment had been written in full */
 
     uint64_t next_sequence;
     uint64_t acknowledged; /* highest sequence that was reported stored */

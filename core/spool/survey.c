@@ -322,6 +322,19 @@ static bool see_batch(spool_survey_t *survey, const spool_survey_segment_t *segm
     return raise_mark(survey, batch->durable);
 }
 
+/* Every segment has its full length from its first day on. How much stood in what is gone, nobody knows. */
+static void judge_length(spool_survey_t *survey, const spool_survey_segment_t *segment)
+{
+    spool_damage_t damage = {.what = "cut",
+                             .segment = segment->header.number,
+                             .offset = segment->file_size,
+                             .first = segment->expected,
+                             .count = 1};
+
+    if (segment->readable && segment->file_size < segment->header.size)
+        tell(survey, &damage);
+}
+
 static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
 {
     spool_survey_segment_t *segment = &survey->segments[index];
@@ -346,6 +359,7 @@ static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
         claimed = segment->last_wanted + 1;
     if (noted)
         noted = miss(survey, segment, claimed);
+    judge_length(survey, segment);
     return noted ? survey->scan->status : APR_ENOMEM;
 }
 

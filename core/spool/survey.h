@@ -10,7 +10,7 @@
 
 /* Something that is not what was written. COUNT records from sequence FIRST on, near OFFSET of SEGMENT. */
 typedef struct spool_damage {
-    const char *what; /* "missing", "corrupt", "header", "chunk", "envelope" */
+    const char *what; /* "missing", "corrupt", "header", "cut", "chunk", "envelope" */
     uint32_t segment;
     uint64_t offset, first, count;
     uint64_t id; /* of the message, 0: not known */

@@ -38,7 +38,7 @@ static void run(fixture_t *fixture, unsigned every, uint64_t seed)
     cutter_t *cutter = calloc(1, sizeof *cutter);
     recovered_t recovered;
     model_t model;
-    sim_t sim;
+    static sim_t sim; /* outlives a failed assertion */
 
     model_init(&model, fixture);
     sim_init(&sim, fixture->directory);

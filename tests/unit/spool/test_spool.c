@@ -396,7 +396,7 @@ static void test_syncs(void **state)
     fixture_t *fixture = *state;
     demit_spool_location_t location;
     uint64_t id;
-    sim_t sim;
+    static sim_t sim; /* outlives a failed assertion */
 
     sim_init(&sim, fixture->directory);
     fixture->options.workers = NULL; /* spares are synced too */

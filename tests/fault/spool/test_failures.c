@@ -1,0 +1,186 @@
+/*
+ * Every call to the system fails once, with every error that it may give: who was told "stored" is found after a
+ * restart, who was told an error had one, and the spool works again when the trouble is over.
+ */
+#include "tests/unit/spool/model.h"
+#include "tests/unit/spool/sim.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const struct {
+    sim_call_t call;
+    const char *name;
+    int error;
+    bool half;
+} faults[] = {
+    {SIM_OPEN, "open", EMFILE, false},         {SIM_OPEN, "open", ENOSPC, false},
+    {SIM_CLOSE, "close", EIO, false},          {SIM_PWRITEV, "pwritev", EIO, false},
+    {SIM_PWRITEV, "pwritev", ENOSPC, true},    {SIM_DATASYNC, "datasync", EIO, false},
+    {SIM_DATASYNC, "datasync", ENOSPC, false}, {SIM_SYNC_DIRECTORY, "sync_directory", EIO, false},
+    {SIM_ALLOCATE, "allocate", ENOSPC, false}, {SIM_RENAME, "rename", EIO, false},
+    {SIM_UNLINK, "unlink", EIO, false},        {SIM_FREE_BYTES, "free_bytes", EIO, false},
+    {SIM_PREAD, "pread", EIO, false},          {SIM_STAT, "stat", EIO, false},
+};
+
+/* One run with the AT-th call of the fault failing, and MORE after it. True: there was such a call. */
+static bool run(fixture_t *original, size_t fault, unsigned at, unsigned more)
+{
+    fixture_t fixture = *original;
+    model_snapshot_t snapshot;
+    recovered_t recovered;
+    model_t model;
+    static sim_t sim; /* outlives a failed assertion */
+    bool reached;
+
+    snprintf(fixture.directory, sizeof fixture.directory, "/tmp/demit-spool-XXXXXX");
+    assert_non_null(mkdtemp(fixture.directory));
+    fixture.options.directory = fixture.directory;
+    sim_init(&sim, fixture.directory);
+    fixture.options.files = &sim.table;
+    model_init(&model, &fixture);
+    fixture_open(&fixture);
+    assert_int_equal(recover(&fixture, &recovered), APR_SUCCESS);
+    model_attach(&model);
+    pthread_mutex_lock(&sim.mutex);
+    sim.fail = faults[fault].call;
+    sim.fail_at = sim.counts[faults[fault].call] + at;
+    sim.fail_more = more;
+    sim.error = faults[fault].error;
+    sim.half = faults[fault].half;
+    pthread_mutex_unlock(&sim.mutex);
+    for (int i = 0; i < 12; i++) {
+        size_t index = model_put(&model, (size_t)i * 1300);
+
+        if (index != SIZE_MAX && i % 3 == 0)
+            (void)model_end(&model, index);
+    }
+    pthread_mutex_lock(&sim.mutex);
+    reached = sim.failed > 0;
+    sim.fail_at = 0;
+    pthread_mutex_unlock(&sim.mutex);
+    if (model.refused > 0) { /* the trouble is over: within two seconds mail is taken again */
+        size_t index = SIZE_MAX;
+
+        for (int i = 0; i < 200 && index == SIZE_MAX; i++) {
+            usleep(10000);
+            index = model_put(&model, 100);
+        }
+        assert_int_not_equal(index, SIZE_MAX);
+    }
+    fixture_close(&fixture);
+    snapshot = model_snapshot(&model);
+    model_verify(&model, fixture.directory, &snapshot, &snapshot);
+    free(snapshot.states);
+    model_destroy(&model);
+    sim_destroy(&sim);
+    remove_directory(fixture.directory);
+    return reached;
+}
+
+static void test_each_call_fails(void **state)
+{
+    for (size_t fault = 0; fault < sizeof faults / sizeof faults[0]; fault++) {
+        unsigned at = 1;
+
+        while (at < 30 && run(*state, fault, at, at % 3))
+            at += 1 + at / 3;
+        print_message("%s: up to call %u\n", faults[fault].name, at);
+    }
+}
+
+/* A spool that cannot be opened says why; tried again without the trouble, it opens. */
+static void test_open_fails(void **state)
+{
+    static const sim_call_t calls[] = {SIM_OPEN,   SIM_PWRITEV, SIM_DATASYNC, SIM_SYNC_DIRECTORY,
+                                       SIM_RENAME, SIM_LIST,    SIM_LOCK};
+    fixture_t *fixture = *state;
+
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++)
+        for (unsigned at = 1; at < 4; at++) {
+            apr_status_t status;
+            static sim_t sim; /* outlives a failed assertion */
+
+            sim_init(&sim, fixture->directory);
+            sim.fail = calls[i];
+            sim.fail_at = at;
+            sim.error = EIO;
+            fixture->options.files = &sim.table;
+            status = fixture_try_open(fixture);
+            /* An old segment that cannot be read is damage, and no reason not to start. */
+            if (status != EIO || sim.failed == 0)
+                assert_int_equal(status, APR_SUCCESS);
+            if (calls[i] != SIM_OPEN)
+                assert_int_equal(status, sim.failed > 0 ? EIO : APR_SUCCESS);
+            if (status == APR_SUCCESS)
+                fixture_close(fixture);
+            sim.fail_at = 0;
+            fixture_open(fixture);
+            fixture_close(fixture);
+            sim_destroy(&sim);
+        }
+}
+
+/* No space: mail is refused, what is there can be ended, and when space is back mail is taken again. */
+static void test_low_space(void **state)
+{
+    fixture_t *fixture = *state;
+    demit_spool_location_t location, other;
+    uint64_t id, other_id;
+    static sim_t sim; /* outlives a failed assertion */
+
+    sim_init(&sim, fixture->directory);
+    fixture->options.files = &sim.table;
+    fixture->options.minimum_free_bytes = 1000000;
+    fixture_open(fixture);
+    assert_int_equal(put(fixture, 100, &id, &location), APR_SUCCESS);
+    sim.free_bytes = 999999;
+    usleep(1100000); /* the answer is kept for a second */
+    assert_int_equal(put(fixture, 100, &other_id, &other), ENOSPC);
+    assert_int_equal(put(fixture, 10000, &other_id, &other), ENOSPC);
+    assert_int_equal(note_final(fixture, id, location), APR_SUCCESS);
+    sim.free_bytes = 0;
+    usleep(1100000);
+    assert_int_equal(put(fixture, 100, &other_id, &other), APR_SUCCESS);
+    fixture_close(fixture);
+    sim_destroy(&sim);
+}
+
+/* A disk that is full from the start does not keep the server from starting. */
+static void test_full_from_the_start(void **state)
+{
+    fixture_t *fixture = *state;
+    demit_spool_location_t location;
+    uint64_t id;
+    static sim_t sim; /* outlives a failed assertion */
+
+    sim_init(&sim, fixture->directory);
+    fixture->options.files = &sim.table;
+    sim.fail = SIM_PWRITEV;
+    sim.fail_at = 1;
+    sim.fail_more = 1000000;
+    sim.error = ENOSPC;
+    fixture_open(fixture);
+    assert_int_equal(put(fixture, 100, &id, &location), ENOSPC);
+    pthread_mutex_lock(&sim.mutex);
+    sim.fail_at = 0;
+    pthread_mutex_unlock(&sim.mutex);
+    usleep(1100000);
+    assert_int_equal(put(fixture, 100, &id, &location), APR_SUCCESS);
+    fixture_close(fixture);
+    sim_destroy(&sim);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_open_fails, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_low_space, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_full_from_the_start, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_each_call_fails, fixture_setup, fixture_teardown),
+    };
+
+    return cmocka_run_group_tests_name("spool failures", tests, NULL, NULL);
+}
