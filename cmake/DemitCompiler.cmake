@@ -14,7 +14,7 @@ set(DEMIT_SANITIZE "" CACHE STRING "Sanitizers to build with, as -fsanitize= tak
 
 add_library(demit_compiler INTERFACE)
 add_library(demit::compiler ALIAS demit_compiler)
-target_include_directories(demit_compiler INTERFACE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/include")
+target_include_directories(demit_compiler INTERFACE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/include")
 
 # C11 without extensions hides POSIX too; each system has its own word for "show me everything".
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")

@@ -5,6 +5,7 @@
 #include <apr_pools.h>
 #include <apr_tables.h>
 
+#include "core/options.h"
 #include "demit/control.h"
 #include "demit/delivery.h"
 #include "demit/loop.h"
@@ -14,7 +15,6 @@
 #include "demit/spool.h"
 #include "demit/unix_socket.h"
 #include "demit/workers.h"
-#include "options.h"
 
 /* A bound socket and the Listen that it serves. */
 typedef struct demit_bound {

@@ -1,5 +1,5 @@
 /* Listening sockets: bound as root, opened to clients only when everything else stands. */
-#include "daemon.h"
+#include "core/daemon.h"
 
 #include <errno.h>
 #include <stdatomic.h>

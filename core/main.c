@@ -1,5 +1,5 @@
 /* demitd: open what only root can open, let go of root, prove it, and only then serve. */
-#include "daemon.h"
+#include "core/daemon.h"
 
 #include <stdio.h>
 #include <stdlib.h>

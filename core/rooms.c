@@ -1,5 +1,5 @@
 /* The stages that open the rooms, as the new identity and inside the jail: so a start proves what serving will need. */
-#include "daemon.h"
+#include "core/daemon.h"
 
 #include <errno.h>
 #include <sysexits.h>

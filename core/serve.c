@@ -1,5 +1,5 @@
 /* Serving, and the graceful stop: no new mail, sessions finish what they began, the queue stays in the spool. */
-#include "daemon.h"
+#include "core/daemon.h"
 
 #include <string.h>
 #include <sysexits.h>

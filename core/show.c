@@ -1,5 +1,5 @@
 /* Looks that change nothing: -t and -e. */
-#include "daemon.h"
+#include "core/daemon.h"
 
 #include <stdio.h>
 #include <sysexits.h>

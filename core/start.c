@@ -1,5 +1,5 @@
 /* The stages that run before root is let go, and the one that lets it go. */
-#include "daemon.h"
+#include "core/daemon.h"
 
 #include <errno.h>
 #include <stdarg.h>

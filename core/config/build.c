@@ -87,8 +87,9 @@ static void store(void *home, const demit_config_node_t *node)
     case DEMIT_CONFIG_TYPE_COUNT:
         break;
     }
-    if (option->source_offset != DEMIT_CONFIG_NO_SOURCE)
+    if (option->source_offset != DEMIT_CONFIG_NO_SOURCE) {
         *(demit_source_t *)(void *)((char *)home + option->source_offset) = node->source;
+    }
 }
 
 /* Stores into HOME those options of SCOPE that live in a struct of its kind. */
@@ -96,8 +97,9 @@ static void apply(void *home, demit_config_home_t kind, const demit_config_node_
 {
     for (int i = 0; i < scope->children->nelts; i++) {
         const demit_config_node_t *node = APR_ARRAY_IDX(scope->children, i, const demit_config_node_t *);
-        if (node->option != NULL && node->option->home == kind)
+        if (node->option != NULL && node->option->home == kind) {
             store(home, node);
+        }
     }
 }
 
@@ -118,8 +120,9 @@ static const demit_config_node_t *read_defaults(const build_t *build)
         demit_config_lexer_create(NULL, demit_config_parser_token, parser, build->findings, build->scratch_pool);
     for (size_t i = 0; i < demit_config_option_count; i++) {
         const demit_config_option_t *option = &demit_config_options[i];
-        if (option->initial == NULL)
+        if (option->initial == NULL) {
             continue;
+        }
         const char *line = apr_pstrcat(build->scratch_pool, option->name, " = ", option->initial, "\n", NULL);
         (void)demit_config_lexer_feed(lexer, line, strlen(line));
     }
@@ -128,8 +131,9 @@ static const demit_config_node_t *read_defaults(const build_t *build)
         demit_config_node_t *node = APR_ARRAY_IDX(root->children, i, demit_config_node_t *);
         const demit_config_option_t *option = demit_config_option_find(node->name);
         node->source = (demit_source_t){0};
-        if (demit_config_convert(&node->datum, option, node->value, build->findings, build->pool))
+        if (demit_config_convert(&node->datum, option, node->value, build->findings, build->pool)) {
             node->option = option;
+        }
     }
     return root;
 }
@@ -138,8 +142,9 @@ static const demit_config_node_t *read_defaults(const build_t *build)
 
 static const char *check_socket_path(const char *path)
 {
-    if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path))
+    if (strlen(path) >= sizeof(((struct sockaddr_un *)NULL)->sun_path)) {
         return "the path is longer than a socket's may be";
+    }
     return NULL;
 }
 
@@ -152,8 +157,9 @@ static const char *read_address(demit_listen_settings_t *listen, apr_pool_t *poo
     }
     demit_config_endpoint_t endpoint;
     const char *wrong = demit_config_parse_endpoint(&endpoint, listen->title, pool);
-    if (wrong != NULL)
+    if (wrong != NULL) {
         return wrong;
+    }
     if (!endpoint.has_port) {
         int64_t number;
         return demit_config_parse_number(listen->title, &number) ? "write a ':' before the port, like \":25\""
@@ -161,12 +167,15 @@ static const char *read_address(demit_listen_settings_t *listen, apr_pool_t *poo
     }
     listen->port = endpoint.port;
     listen->ipv6 = endpoint.bracketed;
-    if (strcmp(endpoint.host, "*") == 0 || (!endpoint.bracketed && *endpoint.host == '\0'))
+    if (strcmp(endpoint.host, "*") == 0 || (!endpoint.bracketed && *endpoint.host == '\0')) {
         return NULL;
-    if (endpoint.bracketed && !demit_config_is_ipv6(endpoint.host))
+    }
+    if (endpoint.bracketed && !demit_config_is_ipv6(endpoint.host)) {
         return "no IPv6 address stands in the brackets";
-    if (!endpoint.bracketed && !demit_config_is_ipv4(endpoint.host))
+    }
+    if (!endpoint.bracketed && !demit_config_is_ipv4(endpoint.host)) {
         return "write an IP address, not a name, like \"127.0.0.1:25\"";
+    }
     listen->host = endpoint.host;
     return NULL;
 }
@@ -186,10 +195,12 @@ static bool same_text(const char *left, const char *right)
 /* Whether the two cannot both be bound. */
 static bool same_address(const demit_listen_settings_t *left, const demit_listen_settings_t *right)
 {
-    if (left->unix_path != NULL || right->unix_path != NULL)
+    if (left->unix_path != NULL || right->unix_path != NULL) {
         return same_text(left->unix_path, right->unix_path);
-    if (left->port != right->port || left->ipv6 != right->ipv6)
+    }
+    if (left->port != right->port || left->ipv6 != right->ipv6) {
         return false;
+    }
     return is_any(left) == is_any(right) && (is_any(left) || same_text(left->host, right->host));
 }
 
@@ -199,16 +210,17 @@ static void compare_addresses(const build_t *build, const demit_listen_settings_
     for (int i = 0; i < others->nelts; i++) {
         const demit_listen_settings_t *other = &APR_ARRAY_IDX(others, i, demit_listen_settings_t);
         const char *place = demit_config_place(&other->source, &listen->source, build->scratch_pool);
-        if (same_address(listen, other))
+        if (same_address(listen, other)) {
             demit_config_error(build->findings, &listen->source,
                                "Listen \"%s\" has the same address as \"%s\" on %s; "
                                "remove one",
                                listen->title, other->title, place);
-        else if (listen->unix_path == NULL && other->unix_path == NULL && listen->port == other->port &&
-                 listen->ipv6 == other->ipv6 && is_any(listen) != is_any(other) && listen->enable && other->enable)
+        } else if (listen->unix_path == NULL && other->unix_path == NULL && listen->port == other->port &&
+                   listen->ipv6 == other->ipv6 && is_any(listen) != is_any(other) && listen->enable && other->enable) {
             demit_config_warning(build->findings, &listen->source,
                                  "Listen \"%s\" and \"%s\" on %s overlap; most systems refuse to open both",
                                  listen->title, other->title, place);
+        }
     }
 }
 
@@ -217,15 +229,18 @@ static void add_listen(const build_t *build, apr_array_header_t *listens, const 
 {
     demit_listen_settings_t listen = {.title = apr_pstrdup(build->pool, node->title), .source = node->source};
     const demit_config_node_t *const chain[] = {build->defaults, root, node->parent, node}; /* outer to inner */
-    for (size_t i = 0; i < sizeof(chain) / sizeof(chain[0]); i++)
+    for (size_t i = 0; i < sizeof(chain) / sizeof(chain[0]); i++) {
         apply(&listen, DEMIT_CONFIG_IN_LISTEN, chain[i]);
-    if (listen.banner_hostname == NULL)
+    }
+    if (listen.banner_hostname == NULL) {
         listen.banner_hostname = build->settings->hostname;
+    }
     const char *wrong = NULL;
-    if (node->scope->id == DEMIT_CONFIG_CONTROL_LISTEN && *listen.title != '/')
+    if (node->scope->id == DEMIT_CONFIG_CONTROL_LISTEN && *listen.title != '/') {
         wrong = "the console listens at a Unix socket only; write its absolute path";
-    else
+    } else {
         wrong = read_address(&listen, build->pool);
+    }
     if (wrong != NULL) {
         demit_config_error(build->findings, &node->title_source, "%s is no address to listen at: %s",
                            demit_config_quote(node->title, build->scratch_pool), wrong);
@@ -241,8 +256,9 @@ static void add_listens(const build_t *build, apr_array_header_t *listens, const
 {
     for (int i = 0; i < listener->children->nelts; i++) {
         const demit_config_node_t *node = APR_ARRAY_IDX(listener->children, i, const demit_config_node_t *);
-        if (node->scope != NULL)
+        if (node->scope != NULL) {
             add_listen(build, listens, root, node);
+        }
     }
 }
 
@@ -274,10 +290,11 @@ static void index_domains(const build_t *build, const apr_array_header_t *domain
     apr_array_header_t *patterns = apr_array_make(build->pool, 4, sizeof(const demit_domain_settings_t *));
     for (int i = 0; i < domains->nelts; i++) {
         const demit_domain_settings_t *domain = &APR_ARRAY_IDX(domains, i, demit_domain_settings_t);
-        if (*domain->name == '*')
+        if (*domain->name == '*') {
             APR_ARRAY_PUSH(patterns, const demit_domain_settings_t *) = domain;
-        else
+        } else {
             apr_hash_set(exact, domain->name, APR_HASH_KEY_STRING, domain);
+        }
     }
     build->settings->exact_domains = exact;
     build->settings->pattern_domains = patterns;
@@ -289,8 +306,9 @@ static const demit_config_node_t *find_scope(const demit_config_node_t *root, de
 {
     for (int i = 0; i < root->children->nelts; i++) {
         const demit_config_node_t *node = APR_ARRAY_IDX(root->children, i, const demit_config_node_t *);
-        if (node->scope != NULL && node->scope->id == id)
+        if (node->scope != NULL && node->scope->id == id) {
             return node;
+        }
     }
     return NULL;
 }
@@ -300,8 +318,9 @@ static void build_security(const build_t *build, const demit_config_node_t *root
     demit_security_settings_t *security = &build->settings->security;
     const demit_config_node_t *scope = find_scope(root, DEMIT_CONFIG_SECURITY);
     apply(security, DEMIT_CONFIG_IN_SECURITY, build->defaults);
-    if (scope != NULL)
+    if (scope != NULL) {
         apply(security, DEMIT_CONFIG_IN_SECURITY, scope);
+    }
     security->user_is_default = security->user_source.file == NULL;
     security->group_is_default = security->group_source.file == NULL;
 }
@@ -316,17 +335,20 @@ static void build_scopes(const build_t *build, const demit_config_node_t *root)
     settings->control_listeners = controls;
     for (int i = 0; i < root->children->nelts; i++) {
         const demit_config_node_t *node = APR_ARRAY_IDX(root->children, i, const demit_config_node_t *);
-        if (node->scope == NULL)
+        if (node->scope == NULL) {
             continue;
-        if (node->scope->id == DEMIT_CONFIG_ESMTP_LISTENER)
+        }
+        if (node->scope->id == DEMIT_CONFIG_ESMTP_LISTENER) {
             add_listens(build, listens, root, node);
-        else if (node->scope->id == DEMIT_CONFIG_CONTROL_LISTENER)
+        } else if (node->scope->id == DEMIT_CONFIG_CONTROL_LISTENER) {
             add_listens(build, controls, root, node);
-        else if (node->scope->id == DEMIT_CONFIG_DOMAIN)
+        } else if (node->scope->id == DEMIT_CONFIG_DOMAIN) {
             add_domain(build, domains, node);
+        }
     }
-    if (find_scope(root, DEMIT_CONFIG_CONTROL_LISTENER) == NULL)
+    if (find_scope(root, DEMIT_CONFIG_CONTROL_LISTENER) == NULL) {
         add_default_control(build, controls, root);
+    }
     settings->domains = domains;
     index_domains(build, domains);
 }
@@ -339,10 +361,12 @@ demit_settings_t *demit_config_build(const demit_config_node_t *root, demit_conf
     build.defaults = read_defaults(&build);
     apply(settings, DEMIT_CONFIG_IN_SETTINGS, build.defaults);
     apply(settings, DEMIT_CONFIG_IN_SETTINGS, root);
-    if (settings->hostname == NULL)
+    if (settings->hostname == NULL) {
         settings->hostname = demit_config_host_name(result_pool);
-    if (settings->ehlo_hostname == NULL)
+    }
+    if (settings->ehlo_hostname == NULL) {
         settings->ehlo_hostname = settings->hostname;
+    }
 
     demit_domain_settings_t *any = apr_pcalloc(result_pool, sizeof(*any));
     apply(any, DEMIT_CONFIG_IN_DOMAIN, build.defaults);

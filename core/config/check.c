@@ -24,14 +24,17 @@ static const char *quoted(const check_t *check, const char *text)
 static const char *scopes_text(const check_t *check, unsigned scopes)
 {
     unsigned supported = 0;
-    for (unsigned id = 0; id < DEMIT_CONFIG_SCOPE_COUNT; id++)
+    for (unsigned id = 0; id < DEMIT_CONFIG_SCOPE_COUNT; id++) {
         supported |= demit_config_scopes[id].supported ? 1u << id : 0;
-    if ((scopes & supported) != 0)
+    }
+    if ((scopes & supported) != 0) {
         scopes &= supported;
+    }
     const char *text = "";
     for (unsigned id = 0; id < DEMIT_CONFIG_SCOPE_COUNT; id++) {
-        if ((scopes & (1u << id)) == 0)
+        if ((scopes & (1u << id)) == 0) {
             continue;
+        }
         scopes &= ~(1u << id);
         const char *separator = *text == '\0' ? "" : scopes != 0 ? ", " : " or ";
         text = apr_pstrcat(check->pool, text, separator,
@@ -44,16 +47,18 @@ static const char *scopes_text(const check_t *check, unsigned scopes)
 static bool may_be_misplaced(const demit_config_node_t *node)
 {
     for (const demit_config_node_t *scope = node->parent; scope != NULL; scope = scope->parent) {
-        if (scope->unclosed)
+        if (scope->unclosed) {
             return true;
+        }
     }
     return false;
 }
 
 static void misplaced(const check_t *check, const demit_config_node_t *node, unsigned scopes)
 {
-    if (may_be_misplaced(node))
+    if (may_be_misplaced(node)) {
         return;
+    }
     demit_config_error(check->findings, &node->source, "%s does not belong in %s; it belongs in %s",
                        quoted(check, node->name), demit_config_scope_text(node->parent->scope->id, check->pool),
                        scopes_text(check, scopes));
@@ -88,8 +93,9 @@ static void unknown(const check_t *check, const demit_config_node_t *node)
 static unsigned parents_of(const char *name)
 {
     unsigned parents = 0;
-    for (unsigned id = 0; id < DEMIT_CONFIG_SCOPE_COUNT; id++)
+    for (unsigned id = 0; id < DEMIT_CONFIG_SCOPE_COUNT; id++) {
         parents |= demit_config_scope_find((demit_config_scope_id_t)id, name) != NULL ? 1u << id : 0;
+    }
     return parents;
 }
 
@@ -122,17 +128,19 @@ static void check_option(const check_t *check, demit_config_node_t *node)
     const demit_config_option_t *option = demit_config_option_find(node->name);
     if (option == NULL) {
         const demit_config_scope_t *scope = demit_config_scope_anywhere(node->name);
-        if (scope != NULL)
+        if (scope != NULL) {
             demit_config_error(check->findings, &node->source, "%s is a scope, not an option; write %s%s { … }",
                                quoted(check, node->name), scope->name, scope->title != NULL ? " \"title\"" : "");
-        else
+        } else {
             unknown(check, node);
+        }
     } else if (!demit_config_option_in(option, node->parent->scope->id)) {
         misplaced(check, node, option->scopes);
     } else if (demit_config_convert(&node->datum, option, node->value, check->findings, check->result_pool)) {
         node->option = option;
-        if (!fits_scope(check, node))
+        if (!fits_scope(check, node)) {
             node->option = NULL;
+        }
     }
 }
 
@@ -142,8 +150,9 @@ static void check_option(const check_t *check, demit_config_node_t *node)
 static bool check_domain_title(const check_t *check, demit_config_node_t *node)
 {
     const char *title = demit_config_domain_pattern(node->title, check->result_pool);
-    if (title == NULL && *node->title == '[' && node->title[strlen(node->title) - 1] == ']')
+    if (title == NULL && *node->title == '[' && node->title[strlen(node->title) - 1] == ']') {
         title = demit_config_lower(node->title, check->result_pool);
+    }
     if (title == NULL) {
         demit_config_error(check->findings, &node->title_source,
                            "%s is not a domain; write example.com, *.example.com or *example.com",
@@ -156,8 +165,9 @@ static bool check_domain_title(const check_t *check, demit_config_node_t *node)
 
 static bool check_title(const check_t *check, demit_config_node_t *node, const demit_config_scope_t *scope)
 {
-    if (node->title == NULL && scope->title == NULL)
+    if (node->title == NULL && scope->title == NULL) {
         return true;
+    }
     if (scope->title == NULL) {
         demit_config_error(check->findings, &node->title_source, "%s takes no title; write %s { … }", scope->name,
                            scope->name);
@@ -178,21 +188,23 @@ static void check_scope(const check_t *check, demit_config_node_t *node)
     const demit_config_scope_t *scope = demit_config_scope_find(node->parent->scope->id, node->name);
     if (scope == NULL) {
         const demit_config_option_t *option = demit_config_option_find(node->name);
-        if (demit_config_scope_anywhere(node->name) != NULL)
+        if (demit_config_scope_anywhere(node->name) != NULL) {
             misplaced(check, node, parents_of(node->name));
-        else if (option != NULL)
+        } else if (option != NULL) {
             demit_config_error(check->findings, &node->source, "%s is an option, not a scope; write %s = value",
                                quoted(check, node->name), option->name);
-        else
+        } else {
             unknown(check, node);
+        }
     } else if (!scope->supported) {
         demit_config_error(check->findings, &node->source, "the scope %s is not supported yet; remove it", scope->name);
     } else {
         bool titled = check_title(check, node, scope);
         node->scope = scope;
         check_children(check, node); /* also where the title is wrong: what is within may be wrong, too */
-        if (!titled)
+        if (!titled) {
             node->scope = NULL;
+        }
     }
 }
 
@@ -202,30 +214,36 @@ static void check_scope(const check_t *check, demit_config_node_t *node)
 static const char *unique_key(const check_t *check, const demit_config_node_t *node)
 {
     const char *name = demit_config_lower(node->name, check->pool);
-    if (!node->is_scope)
+    if (!node->is_scope) {
         return name;
+    }
     const demit_config_scope_t *scope = demit_config_scope_find(node->parent->scope->id, node->name);
-    if (scope == NULL || scope->id == DEMIT_CONFIG_ESMTP_LISTEN || scope->id == DEMIT_CONFIG_CONTROL_LISTEN)
+    if (scope == NULL || scope->id == DEMIT_CONFIG_ESMTP_LISTEN || scope->id == DEMIT_CONFIG_CONTROL_LISTEN) {
         return NULL; /* listeners are compared by address, not by what the title looks like */
-    if (scope->once)
+    }
+    if (scope->once) {
         return name;
-    if (node->title == NULL)
+    }
+    if (node->title == NULL) {
         return NULL;
+    }
     return apr_pstrcat(check->pool, name, " ", demit_config_lower(node->title, check->pool), NULL);
 }
 
 static bool is_repeated(const check_t *check, apr_hash_t *seen, const demit_config_node_t *node)
 {
     const char *key = unique_key(check, node);
-    if (key == NULL)
+    if (key == NULL) {
         return false;
+    }
     const demit_config_node_t *first = apr_hash_get(seen, key, APR_HASH_KEY_STRING);
     if (first == NULL) {
         apr_hash_set(seen, key, APR_HASH_KEY_STRING, node);
         return false;
     }
-    if (may_be_misplaced(node))
+    if (may_be_misplaced(node)) {
         return true;
+    }
     const char *title =
         node->is_scope && node->title != NULL ? apr_pstrcat(check->pool, " ", quoted(check, node->title), NULL) : "";
     demit_config_error(check->findings, &node->source, "%s%s is set twice; the first is on %s, remove one",
@@ -240,10 +258,11 @@ static void check_children(const check_t *check, demit_config_node_t *scope)
     for (int i = 0; i < scope->children->nelts; i++) {
         demit_config_node_t *node = APR_ARRAY_IDX(scope->children, i, demit_config_node_t *);
         bool repeated = is_repeated(check, seen, node);
-        if (node->is_scope)
+        if (node->is_scope) {
             check_scope(check, node);
-        else
+        } else {
             check_option(check, node);
+        }
         if (repeated) { /* looked at, so that all errors are told, and of no effect */
             node->scope = NULL;
             node->option = NULL;

@@ -21,12 +21,14 @@ apr_status_t demit_config_load(const demit_settings_t **settings, demit_config_r
     if (status == APR_SUCCESS) {
         demit_config_check(root, findings, result_pool, pool);
         const demit_settings_t *built = demit_config_build(root, findings, result_pool, pool);
-        if (!demit_config_has_errors(findings)) /* else what is missing would only seem to be at odds with the rest */
+        if (!demit_config_has_errors(findings)) { /* else what is missing would only seem to be at odds with the rest */
             demit_config_check_together(built, root, findings, pool);
-        if (demit_config_has_errors(findings))
+        }
+        if (demit_config_has_errors(findings)) {
             status = APR_EINVAL;
-        else
+        } else {
             *settings = built;
+        }
     }
     demit_config_findings_report(findings, report, result_pool);
     apr_pool_destroy(pool);

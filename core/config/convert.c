@@ -36,8 +36,9 @@ static bool refuse(const conversion_t *in, const demit_config_value_t *value, co
 static bool in_bounds(const conversion_t *in, const demit_config_value_t *value, int64_t number, const char *unit)
 {
     const demit_config_option_t *option = in->option;
-    if (number >= option->minimum && number <= option->maximum)
+    if (number >= option->minimum && number <= option->maximum) {
         return true;
+    }
     demit_config_error(in->findings, &value->source,
                        "%s is out of range; %s takes %" APR_INT64_T_FMT " to %" APR_INT64_T_FMT "%s", shown(in, value),
                        option->name, option->minimum, option->maximum, unit);
@@ -47,33 +48,38 @@ static bool in_bounds(const conversion_t *in, const demit_config_value_t *value,
 static bool to_boolean(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
     bool is_true = apr_cstr_casecmp(value->text, "true") == 0;
-    if (!is_true && apr_cstr_casecmp(value->text, "false") != 0)
+    if (!is_true && apr_cstr_casecmp(value->text, "false") != 0) {
         return refuse(in, value, "is neither true nor false; write one of the two");
+    }
     datum->number = is_true;
     return true;
 }
 
 static bool to_number(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
-    if (!demit_config_parse_number(value->text, &datum->number))
+    if (!demit_config_parse_number(value->text, &datum->number)) {
         return refuse(in, value, "is not a number; write decimal digits only");
+    }
     return in_bounds(in, value, datum->number, "");
 }
 
 static bool to_size(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
-    if (!demit_config_parse_units(value->text, demit_config_size_units, &datum->number))
+    if (!demit_config_parse_units(value->text, demit_config_size_units, &datum->number)) {
         return refuse(in, value, "is not a size; write bytes, like 52428800, or with a unit, like 50M (K, M, G, T)");
+    }
     return in_bounds(in, value, datum->number, " bytes");
 }
 
 static bool to_duration(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
     int64_t seconds;
-    if (!demit_config_parse_units(value->text, demit_config_time_units, &seconds))
+    if (!demit_config_parse_units(value->text, demit_config_time_units, &seconds)) {
         return refuse(in, value, "is not a time; write seconds, like 1200, or with a unit, like 20m (s, m, h, d, w)");
-    if (!in_bounds(in, value, seconds, " seconds"))
+    }
+    if (!in_bounds(in, value, seconds, " seconds")) {
         return false;
+    }
     datum->number = seconds * APR_USEC_PER_SEC;
     return true;
 }
@@ -82,13 +88,16 @@ static bool to_mode(const conversion_t *in, const demit_config_value_t *value, d
 {
     const char *text = value->text;
     size_t size = strlen(text);
-    if (*text != '0' || size > 5 || strspn(text, "01234567") != size)
+    if (*text != '0' || size > 5 || strspn(text, "01234567") != size) {
         return refuse(in, value, "is not a mode; write it in octal with a leading zero, like 0640");
+    }
     datum->number = 0;
-    for (; *text != '\0'; text++)
+    for (; *text != '\0'; text++) {
         datum->number = datum->number * 8 + (*text - '0');
-    if (datum->number > in->option->maximum)
+    }
+    if (datum->number > in->option->maximum) {
         return refuse(in, value, "is out of range; a mode is 0 to 0777");
+    }
     return true;
 }
 
@@ -98,25 +107,29 @@ static bool to_retries(const conversion_t *in, const demit_config_value_t *value
         datum->number = -1;
         return true;
     }
-    if (apr_cstr_casecmp(value->text, "none") == 0)
+    if (apr_cstr_casecmp(value->text, "none") == 0) {
         return true; /* 0 */
-    if (!demit_config_parse_number(value->text, &datum->number))
+    }
+    if (!demit_config_parse_number(value->text, &datum->number)) {
         return refuse(in, value, "is neither auto, none nor a number");
+    }
     return in_bounds(in, value, datum->number, "");
 }
 
 static bool to_throttle(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
     enum { MESSAGES_MAX = 10000000, SECONDS_MAX = 86400 };
-    if (apr_cstr_casecmp(value->text, "none") == 0)
+    if (apr_cstr_casecmp(value->text, "none") == 0) {
         return true; /* 0, 0 */
+    }
     const char *slash = strchr(value->text, '/');
     const char *messages =
         slash == NULL ? "" : apr_pstrmemdup(in->pool, value->text, (apr_size_t)(slash - value->text));
     if (slash == NULL || !demit_config_parse_number(messages, &datum->number) ||
         !demit_config_parse_number(slash + 1, &datum->second) || datum->number < 1 || datum->number > MESSAGES_MAX ||
-        datum->second < 1 || datum->second > SECONDS_MAX)
+        datum->second < 1 || datum->second > SECONDS_MAX) {
         return refuse(in, value, "is not a throttle; write messages/seconds, like \"60/3\", or none");
+    }
     return true;
 }
 
@@ -149,16 +162,18 @@ static bool to_text(const conversion_t *in, const demit_config_value_t *value, d
 
 static bool to_host_name(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
-    if (!demit_config_is_host_name(value->text))
+    if (!demit_config_is_host_name(value->text)) {
         return refuse(in, value, "is not a host name; letters, digits, '-' and '.' make one");
+    }
     datum->text = apr_pstrdup(in->pool, value->text);
     return true;
 }
 
 static bool to_path(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
-    if (*value->text != '/')
+    if (*value->text != '/') {
         return refuse(in, value, "is not an absolute path; begin it with '/'");
+    }
     datum->text = apr_pstrdup(in->pool, value->text);
     return true;
 }
@@ -172,8 +187,9 @@ static bool to_log(const conversion_t *in, const demit_config_value_t *value, de
             return true;
         }
     }
-    if (*value->text != '/')
+    if (*value->text != '/') {
         return refuse(in, value, "is neither stderr, syslog nor an absolute path");
+    }
     datum->text = apr_pstrdup(in->pool, value->text);
     return true;
 }
@@ -183,8 +199,9 @@ static bool goes_up(const char *path)
 {
     for (const char *part = path; part != NULL; part = strchr(part, '/')) {
         part += *part == '/';
-        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0'))
+        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || part[2] == '\0')) {
             return true;
+        }
     }
     return false;
 }
@@ -192,8 +209,9 @@ static bool goes_up(const char *path)
 bool demit_config_maildir_has_domain(const char *maildir)
 {
     for (const char *percent = strchr(maildir, '%'); percent != NULL; percent = strchr(percent + 2, '%')) {
-        if (percent[1] == 'd')
+        if (percent[1] == 'd') {
             return true;
+        }
     }
     return false;
 }
@@ -201,17 +219,21 @@ bool demit_config_maildir_has_domain(const char *maildir)
 static bool to_maildir(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
     bool has_user = false;
-    if (*value->text != '/')
+    if (*value->text != '/') {
         return refuse(in, value, "is not an absolute path; write one like \"/var/mail/%d/%u\"");
-    if (goes_up(value->text))
+    }
+    if (goes_up(value->text)) {
         return refuse(in, value, "goes up by \"..\"; write the path that is meant");
+    }
     for (const char *percent = strchr(value->text, '%'); percent != NULL; percent = strchr(percent + 2, '%')) {
-        if (percent[1] == '\0' || strchr("du%", percent[1]) == NULL)
+        if (percent[1] == '\0' || strchr("du%", percent[1]) == NULL) {
             return refuse(in, value, "has a '%' with an unknown meaning; known are %u, %d and %%");
+        }
         has_user = has_user || percent[1] == 'u';
     }
-    if (!has_user)
+    if (!has_user) {
         return refuse(in, value, "gives all recipients one mailbox; write %u where the local part belongs");
+    }
     datum->text = apr_pstrdup(in->pool, value->text);
     return true;
 }
@@ -219,8 +241,9 @@ static bool to_maildir(const conversion_t *in, const demit_config_value_t *value
 static bool to_delimiter(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
     const char *text = value->text;
-    if (*text != '\0' && (text[1] != '\0' || strchr("!#$%&'*+-/=?^_`{|}~", *text) == NULL))
+    if (*text != '\0' && (text[1] != '\0' || strchr("!#$%&'*+-/=?^_`{|}~", *text) == NULL)) {
         return refuse(in, value, "is not a delimiter; write one character, like \"+\", or \"\" for none");
+    }
     datum->text = apr_pstrdup(in->pool, text);
     return true;
 }
@@ -228,8 +251,9 @@ static bool to_delimiter(const conversion_t *in, const demit_config_value_t *val
 /* number: the port, or 0; second: whether it is a path. */
 static bool to_gateway(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
-    if (apr_cstr_casecmp(value->text, "none") == 0)
+    if (apr_cstr_casecmp(value->text, "none") == 0) {
         return true;
+    }
     if (*value->text == '/') {
         datum->text = apr_pstrdup(in->pool, value->text);
         datum->second = true;
@@ -237,11 +261,13 @@ static bool to_gateway(const conversion_t *in, const demit_config_value_t *value
     }
     demit_config_endpoint_t endpoint;
     const char *wrong = demit_config_parse_endpoint(&endpoint, value->text, in->pool);
-    if (wrong == NULL && endpoint.bracketed && !demit_config_is_ipv6(endpoint.host))
+    if (wrong == NULL && endpoint.bracketed && !demit_config_is_ipv6(endpoint.host)) {
         wrong = "no IPv6 address stands in the brackets";
+    }
     if (wrong == NULL && !endpoint.bracketed && !demit_config_is_ipv4(endpoint.host) &&
-        !demit_config_is_domain(endpoint.host))
+        !demit_config_is_domain(endpoint.host)) {
         wrong = "it is no host name and no address";
+    }
     if (wrong != NULL) {
         demit_config_error(in->findings, &value->source, "%s is not a gateway: %s", shown(in, value), wrong);
         return false;
@@ -265,15 +291,17 @@ static apr_status_t push_network(apr_array_header_t *networks, const char *addre
     apr_status_t status;
     if (all && ipv6) {
         status = apr_ipsubnet_create(&network, "8000::", "1", pool);
-        if (status != APR_SUCCESS)
+        if (status != APR_SUCCESS) {
             return status;
+        }
         APR_ARRAY_PUSH(networks, apr_ipsubnet_t *) = network;
         status = apr_ipsubnet_create(&network, "::", "1", pool);
     } else {
         status = apr_ipsubnet_create(&network, address, all ? "0.0.0.0" : bits, pool);
     }
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         APR_ARRAY_PUSH(networks, apr_ipsubnet_t *) = network;
+    }
     return status;
 }
 
@@ -283,19 +311,23 @@ static bool to_network(const conversion_t *in, const demit_config_value_t *item,
     const char *address =
         slash == NULL ? item->text : apr_pstrmemdup(in->pool, item->text, (apr_size_t)(slash - item->text));
     bool ipv6 = demit_config_is_ipv6(address) && strchr(address, '%') == NULL;
-    if (!ipv6 && !demit_config_is_ipv4(address))
+    if (!ipv6 && !demit_config_is_ipv4(address)) {
         return refuse(in, item, "is neither an address nor a network; write one like 10.0.0.0/8 or \"2001:db8::/32\"");
+    }
     int64_t bits = 0;
-    if (slash != NULL && (!demit_config_parse_number(slash + 1, &bits) || bits > (ipv6 ? 128 : 32)))
+    if (slash != NULL && (!demit_config_parse_number(slash + 1, &bits) || bits > (ipv6 ? 128 : 32))) {
         return refuse(in, item,
                       ipv6 ? "has no valid prefix length; an IPv6 network has 0 to 128 bits"
                            : "has no valid prefix length; an IPv4 network has 0 to 32 bits");
-    if (slash != NULL && demit_config_has_host_bits(address, ipv6, (unsigned)bits))
+    }
+    if (slash != NULL && demit_config_has_host_bits(address, ipv6, (unsigned)bits)) {
         demit_config_warning(in->findings, &item->source, "%s has bits beyond its prefix length, which mean nothing",
                              shown(in, item));
+    }
     apr_array_header_t *networks = (apr_array_header_t *)datum->array;
-    if (push_network(networks, address, ipv6, slash == NULL ? NULL : slash + 1, in->pool) != APR_SUCCESS)
+    if (push_network(networks, address, ipv6, slash == NULL ? NULL : slash + 1, in->pool) != APR_SUCCESS) {
         return refuse(in, item, "is not a network that this system knows");
+    }
     return true;
 }
 
@@ -304,10 +336,12 @@ const char *demit_config_domain_pattern(const char *text, apr_pool_t *pool)
     const char *domain = text;
     if (*domain == '*') {
         domain++;
-        if (*domain == '\0')
+        if (*domain == '\0') {
             return "*";
-        if (*domain == '.')
+        }
+        if (*domain == '.') {
             domain++;
+        }
     }
     return demit_config_is_domain(domain) ? demit_config_lower(text, pool) : NULL;
 }
@@ -315,16 +349,18 @@ const char *demit_config_domain_pattern(const char *text, apr_pool_t *pool)
 static bool to_domain(const conversion_t *in, const demit_config_value_t *item, demit_config_datum_t *datum)
 {
     const char *pattern = demit_config_domain_pattern(item->text, in->pool);
-    if (pattern == NULL)
+    if (pattern == NULL) {
         return refuse(in, item, "is not a domain; write example.com, *.example.com or *example.com");
+    }
     APR_ARRAY_PUSH((apr_array_header_t *)datum->array, const char *) = pattern;
     return true;
 }
 
 static bool to_name(const conversion_t *in, const demit_config_value_t *item, demit_config_datum_t *datum)
 {
-    if (*item->text == '\0')
+    if (*item->text == '\0') {
         return refuse(in, item, "is empty; remove it");
+    }
     APR_ARRAY_PUSH((apr_array_header_t *)datum->array, const char *) = apr_pstrdup(in->pool, item->text);
     return true;
 }
@@ -336,11 +372,13 @@ static bool to_nameserver(const conversion_t *in, const demit_config_value_t *it
     if (demit_config_is_ipv6(item->text)) {
         text = apr_pstrdup(in->pool, item->text);
     } else if (demit_config_parse_endpoint(&endpoint, item->text, in->pool) == NULL) {
-        if (endpoint.bracketed ? demit_config_is_ipv6(endpoint.host) : demit_config_is_ipv4(endpoint.host))
+        if (endpoint.bracketed ? demit_config_is_ipv6(endpoint.host) : demit_config_is_ipv4(endpoint.host)) {
             text = endpoint.has_port ? apr_pstrdup(in->pool, item->text) : endpoint.host;
+        }
     }
-    if (text == NULL)
+    if (text == NULL) {
         return refuse(in, item, "is not the address of a server; write one like 192.0.2.1 or \"[2001:db8::1]:5353\"");
+    }
     APR_ARRAY_PUSH((apr_array_header_t *)datum->array, const char *) = text;
     return true;
 }
@@ -364,8 +402,9 @@ static bool to_alias(const conversion_t *in, const demit_config_value_t *item, d
     }
     const char *at = strrchr(item->text, '@');
     if (at == NULL || !demit_config_is_domain(at + 1) ||
-        !demit_config_is_local_part(apr_pstrmemdup(in->pool, item->text, (apr_size_t)(at - item->text))))
+        !demit_config_is_local_part(apr_pstrmemdup(in->pool, item->text, (apr_size_t)(at - item->text)))) {
         return refuse(in, item, "is not an address; write a full one, like \"admin@example.com\"");
+    }
     *(demit_alias_t *)apr_array_push(aliases) =
         (demit_alias_t){.local_part = local_part, .address = apr_pstrdup(in->pool, item->text)};
     return true;
@@ -415,10 +454,12 @@ static bool convert_items(const conversion_t *in, const type_t *type, demit_conf
     const apr_array_header_t *items = in->value->items;
     bool fits = true;
     datum->array = apr_array_make(in->pool, items == NULL ? 1 : items->nelts, type->item_size);
-    if (items == NULL) /* one value stands for a list of one */
+    if (items == NULL) { /* one value stands for a list of one */
         return type->convert(in, in->value, datum);
-    for (int i = 0; i < items->nelts; i++)
+    }
+    for (int i = 0; i < items->nelts; i++) {
         fits = type->convert(in, APR_ARRAY_IDX(items, i, const demit_config_value_t *), datum) && fits;
+    }
     return fits;
 }
 
@@ -433,13 +474,15 @@ static bool not_yet(const conversion_t *in)
 {
     const demit_config_option_t *option = in->option;
     const demit_config_value_t *value = in->value;
-    if (option->accepted != NULL && value->text != NULL && apr_cstr_casecmp(value->text, option->accepted) == 0)
+    if (option->accepted != NULL && value->text != NULL && apr_cstr_casecmp(value->text, option->accepted) == 0) {
         return true;
-    if (option->accepted != NULL)
+    }
+    if (option->accepted != NULL) {
         demit_config_error(in->findings, &value->source, "%s is not supported yet, except as %s = %s; remove it",
                            option->name, option->name, option->accepted);
-    else
+    } else {
         demit_config_error(in->findings, &value->source, "%s is not supported yet; remove it", option->name);
+    }
     return false;
 }
 
@@ -449,8 +492,9 @@ bool demit_config_convert(demit_config_datum_t *datum, const demit_config_option
     const conversion_t in = {.option = option, .value = value, .findings = findings, .pool = pool};
     const type_t *type = &types[option->type];
     *datum = (demit_config_datum_t){0};
-    if (option->home == DEMIT_CONFIG_NOWHERE)
+    if (option->home == DEMIT_CONFIG_NOWHERE) {
         return not_yet(&in);
+    }
     switch (type->shape) {
     case ONE:
         return value->text != NULL ? type->convert(&in, value, datum)

@@ -5,8 +5,9 @@
 
 bool demit_domain_matches(const char *pattern, const char *domain)
 {
-    if (*pattern != '*')
+    if (*pattern != '*') {
         return strcmp(pattern, domain) == 0;
+    }
     const char *ending = pattern + 1;
     size_t ending_size = strlen(ending), size = strlen(domain);
     /* "*.example.com" wants something before the dot; "*example.com" does not. */
@@ -18,8 +19,9 @@ static const demit_domain_settings_t *search(const demit_settings_t *settings, c
 {
     for (int i = 0; i < settings->domains->nelts; i++) {
         const demit_domain_settings_t *candidate = &APR_ARRAY_IDX(settings->domains, i, demit_domain_settings_t);
-        if ((*candidate->name == '*') == patterns && demit_domain_matches(candidate->name, domain))
+        if ((*candidate->name == '*') == patterns && demit_domain_matches(candidate->name, domain)) {
             return candidate;
+        }
     }
     return NULL;
 }
@@ -29,13 +31,15 @@ static const demit_domain_settings_t *look_up(const demit_settings_t *settings, 
     /* apr_hash_get() changes nothing; only its signature forgot the const. */
     const demit_domain_settings_t *exact =
         apr_hash_get((apr_hash_t *)settings->exact_domains, domain, APR_HASH_KEY_STRING);
-    if (exact != NULL)
+    if (exact != NULL) {
         return exact;
+    }
     for (int i = 0; i < settings->pattern_domains->nelts; i++) {
         const demit_domain_settings_t *candidate =
             APR_ARRAY_IDX(settings->pattern_domains, i, const demit_domain_settings_t *);
-        if (demit_domain_matches(candidate->name, domain))
+        if (demit_domain_matches(candidate->name, domain)) {
             return candidate;
+        }
     }
     return NULL;
 }
@@ -47,8 +51,9 @@ const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *set
         found = look_up(settings, domain);
     } else {
         found = search(settings, domain, false);
-        if (found == NULL)
+        if (found == NULL) {
             found = search(settings, domain, true);
+        }
     }
     return found != NULL ? found : settings->any_domain;
 }

@@ -37,8 +37,9 @@ static int file_order(const demit_config_findings_t *findings, const char *file)
 {
     for (int i = 0; i < findings->files->nelts; i++) {
         const char *known = APR_ARRAY_IDX(findings->files, i, const char *);
-        if (file != NULL && strcmp(known, file) == 0)
+        if (file != NULL && strcmp(known, file) == 0) {
             return i;
+        }
     }
     return findings->files->nelts;
 }
@@ -46,8 +47,9 @@ static int file_order(const demit_config_findings_t *findings, const char *file)
 const char *demit_config_findings_begin_file(demit_config_findings_t *findings, const char *file)
 {
     int order = file_order(findings, file);
-    if (order == findings->files->nelts)
+    if (order == findings->files->nelts) {
         APR_ARRAY_PUSH(findings->files, const char *) = apr_pstrdup(findings->pool, file);
+    }
     return APR_ARRAY_IDX(findings->files, order, const char *);
 }
 
@@ -93,34 +95,40 @@ bool demit_config_has_errors(const demit_config_findings_t *findings)
 static int by_place(const void *left, const void *right)
 {
     const demit_config_finding_t *a = left, *b = right;
-    if (a->file_order != b->file_order)
+    if (a->file_order != b->file_order) {
         return a->file_order < b->file_order ? -1 : 1;
-    if (a->where.line != b->where.line)
+    }
+    if (a->where.line != b->where.line) {
         return a->where.line < b->where.line ? -1 : 1;
-    if (a->where.column != b->where.column)
+    }
+    if (a->where.column != b->where.column) {
         return a->where.column < b->where.column ? -1 : 1;
+    }
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
 static apr_array_header_t *lines_of(const demit_config_findings_list_t *list, const char *what, apr_pool_t *pool)
 {
     apr_array_header_t *lines = apr_array_make(pool, list->shown->nelts + 1, sizeof(char *));
-    if (list->shown->nelts > 0)
+    if (list->shown->nelts > 0) {
         qsort(list->shown->elts, (size_t)list->shown->nelts, sizeof(demit_config_finding_t), by_place);
+    }
     for (int i = 0; i < list->shown->nelts; i++) {
         const demit_config_finding_t *finding = &APR_ARRAY_IDX(list->shown, i, demit_config_finding_t);
         const demit_source_t *where = &finding->where;
         char *line;
-        if (where->file == NULL)
+        if (where->file == NULL) {
             line = apr_pstrdup(pool, finding->text);
-        else if (where->line == 0) /* the file as a whole */
+        } else if (where->line == 0) { /* the file as a whole */
             line = apr_psprintf(pool, "%s: %s", where->file, finding->text);
-        else
+        } else {
             line = apr_psprintf(pool, "%s:%u:%u: %s", where->file, where->line, where->column, finding->text);
+        }
         APR_ARRAY_PUSH(lines, char *) = line;
     }
-    if (list->left_off > 0)
+    if (list->left_off > 0) {
         APR_ARRAY_PUSH(lines, char *) = apr_psprintf(pool, "%d more %s not shown", list->left_off, what);
+    }
     return lines;
 }
 
@@ -135,11 +143,13 @@ const char *demit_config_cut(const char *text, apr_pool_t *pool)
 {
     enum { SHOWN_BYTES = 72 };
     size_t size = strlen(text);
-    if (size <= SHOWN_BYTES)
+    if (size <= SHOWN_BYTES) {
         return text;
+    }
     size = SHOWN_BYTES;
-    while (size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80) /* not within a character */
+    while (size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80) { /* not within a character */
         size--;
+    }
     return apr_psprintf(pool, "%.*s…", (int)size, text);
 }
 
@@ -150,7 +160,8 @@ const char *demit_config_quote(const char *text, apr_pool_t *pool)
 
 const char *demit_config_place(const demit_source_t *where, const demit_source_t *from, apr_pool_t *pool)
 {
-    if (where->file == NULL || from->file == NULL || strcmp(where->file, from->file) == 0)
+    if (where->file == NULL || from->file == NULL || strcmp(where->file, from->file) == 0) {
         return apr_psprintf(pool, "line %u", where->line);
+    }
     return apr_psprintf(pool, "%s:%u", where->file, where->line);
 }

@@ -22,11 +22,13 @@ enum { LINE_COLUMNS = 78 };
 
 static const char *value_text(const demit_config_option_t *option, apr_pool_t *pool)
 {
-    if (option->choices == NULL)
+    if (option->choices == NULL) {
         return demit_config_type_text(option->type);
+    }
     const char *text = "";
-    for (const demit_config_choice_t *choice = option->choices; choice->word != NULL; choice++)
+    for (const demit_config_choice_t *choice = option->choices; choice->word != NULL; choice++) {
         text = apr_pstrcat(pool, text, *text == '\0' ? "" : " | ", choice->word, NULL);
+    }
     return text;
 }
 
@@ -35,13 +37,15 @@ static const char *scope_list(const demit_config_option_t *option, apr_pool_t *p
 {
     const char *supported = "", *all = "";
     for (unsigned id = 0; id < DEMIT_CONFIG_SCOPE_COUNT; id++) {
-        if ((option->scopes & (1u << id)) == 0)
+        if ((option->scopes & (1u << id)) == 0) {
             continue;
+        }
         const char *text =
             id == DEMIT_CONFIG_GLOBAL ? "global" : demit_config_scope_text((demit_config_scope_id_t)id, pool);
         all = apr_pstrcat(pool, all, *all == '\0' ? "" : ", ", text, NULL);
-        if (demit_config_scopes[id].supported)
+        if (demit_config_scopes[id].supported) {
             supported = apr_pstrcat(pool, supported, *supported == '\0' ? "" : ", ", text, NULL);
+        }
     }
     return *supported == '\0' ? all : supported;
 }
@@ -50,21 +54,24 @@ static const char *scope_list(const demit_config_option_t *option, apr_pool_t *p
 static const char *bounds_text(const demit_config_option_t *option, apr_pool_t *pool)
 {
     const char *unit = "";
-    if (option->type == DEMIT_CONFIG_SIZE)
+    if (option->type == DEMIT_CONFIG_SIZE) {
         unit = " bytes";
-    else if (option->type == DEMIT_CONFIG_DURATION)
+    } else if (option->type == DEMIT_CONFIG_DURATION) {
         unit = " seconds";
-    else if (option->type != DEMIT_CONFIG_NUMBER)
+    } else if (option->type != DEMIT_CONFIG_NUMBER) {
         return NULL;
-    if (option->home == DEMIT_CONFIG_NOWHERE)
+    }
+    if (option->home == DEMIT_CONFIG_NOWHERE) {
         return NULL;
+    }
     return apr_psprintf(pool, "%" APR_INT64_T_FMT " to %" APR_INT64_T_FMT "%s", option->minimum, option->maximum, unit);
 }
 
 static const char *default_text(const demit_config_option_t *option)
 {
-    if (option->initial_text != NULL)
+    if (option->initial_text != NULL) {
         return option->initial_text;
+    }
     return option->initial;
 }
 
@@ -73,14 +80,17 @@ static const char *facts(const demit_config_option_t *option, apr_pool_t *pool)
 {
     const char *text = apr_pstrcat(pool, "Scope: ", scope_list(option, pool), ".", NULL);
     const char *bounds = bounds_text(option, pool), *initial = default_text(option);
-    if (bounds != NULL)
+    if (bounds != NULL) {
         text = apr_pstrcat(pool, text, " Range: ", bounds, ".", NULL);
-    if (initial != NULL && option->home != DEMIT_CONFIG_NOWHERE)
+    }
+    if (initial != NULL && option->home != DEMIT_CONFIG_NOWHERE) {
         text = apr_pstrcat(pool, text, " Default: ", initial, ".", NULL);
-    if (option->home == DEMIT_CONFIG_NOWHERE && option->accepted != NULL)
+    }
+    if (option->home == DEMIT_CONFIG_NOWHERE && option->accepted != NULL) {
         text = apr_pstrcat(pool, text, " Not supported yet: refused, unless it is ", option->accepted, ".", NULL);
-    else if (option->home == DEMIT_CONFIG_NOWHERE)
+    } else if (option->home == DEMIT_CONFIG_NOWHERE) {
         text = apr_pstrcat(pool, text, " Not supported yet: refused.", NULL);
+    }
     return text;
 }
 
@@ -100,28 +110,32 @@ static void put_text(const writer_t *writer, const char *text)
 static void put_word(const writer_t *writer, const char *word, size_t size)
 {
     for (size_t i = 0; i < size; i++) {
-        if (writer->mdoc && word[i] == '\\')
+        if (writer->mdoc && word[i] == '\\') {
             put_text(writer, "\\e");
-        else
+        } else {
             put(writer, word + i, 1);
+        }
     }
 }
 
 static unsigned columns(const char *text, size_t size)
 {
     unsigned count = 0;
-    for (size_t i = 0; i < size; i++)
+    for (size_t i = 0; i < size; i++) {
         count += ((unsigned char)text[i] & 0xc0) != 0x80;
+    }
     return count;
 }
 
 static void new_line(const writer_t *writer, const char *word)
 {
     put_text(writer, "\n");
-    for (unsigned i = 0; i < writer->indent; i++)
+    for (unsigned i = 0; i < writer->indent; i++) {
         put_text(writer, " ");
-    if (writer->mdoc && (*word == '.' || *word == '\'')) /* not a macro */
+    }
+    if (writer->mdoc && (*word == '.' || *word == '\'')) { /* not a macro */
         put_text(writer, "\\&");
+    }
 }
 
 /* Fills lines with the words of TEXT; the first continues at COLUMN of the line that is open. */
@@ -149,8 +163,9 @@ static void put_filled(const writer_t *writer, const char *text, unsigned column
 
 static void put_block(const writer_t *writer, const char *text)
 {
-    for (unsigned i = 0; i < writer->indent; i++)
+    for (unsigned i = 0; i < writer->indent; i++) {
         put_text(writer, " ");
+    }
     put_filled(writer, text, writer->indent);
     put_text(writer, "\n");
 }
@@ -181,8 +196,9 @@ static void help_option(const writer_t *writer, const demit_config_option_t *opt
 static void mdoc_option(const writer_t *writer, const demit_config_option_t *option)
 {
     if (option->section != NULL) {
-        if (option != demit_config_options)
+        if (option != demit_config_options) {
             put_text(writer, ".El\n");
+        }
         put_text(writer, apr_pstrcat(writer->pool, ".Ss ", option->section, "\n.Bl -tag -width Ds\n", NULL));
     }
     put_text(writer, apr_pstrcat(writer->pool, ".It Ic ", option->name, " No = Ar \"", value_text(option, writer->pool),
@@ -196,8 +212,9 @@ static void each_option(apr_file_t *out, unsigned indent, bool mdoc,
                         void (*write)(const writer_t *writer, const demit_config_option_t *option))
 {
     writer_t writer = {.out = out, .indent = indent, .mdoc = mdoc};
-    if (apr_pool_create(&writer.pool, apr_file_pool_get(out)) != APR_SUCCESS)
+    if (apr_pool_create(&writer.pool, apr_file_pool_get(out)) != APR_SUCCESS) {
         return;
+    }
     for (size_t i = 0; i < demit_config_option_count; i++) {
         write(&writer, &demit_config_options[i]);
         apr_pool_clear(writer.pool);
@@ -220,8 +237,9 @@ static void help_scopes(const writer_t *writer)
         put_text(writer, scope->title != NULL ? " \"title\" { … }" : " { … }");
         put_text(writer, inner ? " }\n" : "\n");
         put_block(writer, scope->help);
-        if (!scope->supported)
+        if (!scope->supported) {
             put_block(writer, "Not supported yet: refused.");
+        }
     }
 }
 
@@ -240,16 +258,18 @@ static void mdoc_scopes(const writer_t *writer)
         const demit_config_scope_t *scope = &demit_config_scopes[i];
         put_text(writer, ".It Sy ");
         put_text(writer, scope->name);
-        if (scope->title != NULL)
+        if (scope->title != NULL) {
             put_text(writer, " Ar title");
+        }
         if (scope->parent != DEMIT_CONFIG_GLOBAL) {
             put_text(writer, " No in Sy ");
             put_text(writer, demit_config_scopes[scope->parent].name);
         }
         put_text(writer, "\n");
         put_block(writer, scope->help);
-        if (!scope->supported)
+        if (!scope->supported) {
             put_text(writer, "Not supported yet: refused.\n");
+        }
     }
     put_text(writer, ".El\n");
 }

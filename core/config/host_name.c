@@ -15,8 +15,9 @@ static const char *qualified_in(const struct hostent *host, const char *name)
     const char *qualified = strchr(host->h_name, '.') != NULL ? host->h_name : NULL;
     for (char *const *alias = host->h_aliases; *alias != NULL; alias++) {
         is_this = is_this || strcmp(*alias, name) == 0;
-        if (qualified == NULL && strchr(*alias, '.') != NULL)
+        if (qualified == NULL && strchr(*alias, '.') != NULL) {
             qualified = *alias;
+        }
     }
     size_t size = strlen(name);
     return is_this && qualified != NULL && strncmp(qualified, name, size) == 0 && qualified[size] == '.' ? qualified
@@ -34,11 +35,13 @@ static const char *qualify(const char *name, apr_pool_t *pool)
     sethostent(1);
     for (int i = 0; i < LINES_MAX && found == NULL; i++) {
         const struct hostent *host = gethostent();
-        if (host == NULL)
+        if (host == NULL) {
             break;
+        }
         found = qualified_in(host, name);
-        if (found != NULL)
+        if (found != NULL) {
             found = demit_config_is_host_name(found) ? apr_pstrdup(pool, found) : NULL;
+        }
     }
     endhostent();
     return found;
@@ -47,10 +50,12 @@ static const char *qualify(const char *name, apr_pool_t *pool)
 const char *demit_config_host_name(apr_pool_t *pool)
 {
     char name[APRMAXHOSTLEN + 1];
-    if (apr_gethostname(name, sizeof(name), pool) != APR_SUCCESS || !demit_config_is_host_name(name))
+    if (apr_gethostname(name, sizeof(name), pool) != APR_SUCCESS || !demit_config_is_host_name(name)) {
         return "localhost";
-    if (strchr(name, '.') != NULL)
+    }
+    if (strchr(name, '.') != NULL) {
         return apr_pstrdup(pool, name);
+    }
     const char *qualified = qualify(name, pool);
     return qualified != NULL ? qualified : apr_pstrdup(pool, name);
 }

@@ -62,10 +62,11 @@ static void begin(demit_config_lexer_t *lexer, lexer_state_t state)
 static void append(demit_config_lexer_t *lexer, const char *bytes, size_t size)
 {
     if (lexer->size + size > DEMIT_CONFIG_TOKEN_MAX) {
-        if (!lexer->too_long)
+        if (!lexer->too_long) {
             demit_config_error(lexer->findings, &lexer->start,
                                "a word or string of more than %d bytes; shorten it, or look for a missing quote",
                                DEMIT_CONFIG_TOKEN_MAX);
+        }
         lexer->too_long = true;
         return;
     }
@@ -145,9 +146,9 @@ static bool ends_word(char c)
 
 static void step_outside(demit_config_lexer_t *lexer, const char *bytes, size_t size)
 {
-    if (*bytes == '/')
+    if (*bytes == '/') {
         begin(lexer, BLANK_SLASH);
-    else if (!punctuation(lexer, *bytes)) {
+    } else if (!punctuation(lexer, *bytes)) {
         begin(lexer, WORD);
         append(lexer, bytes, size);
     }
@@ -170,8 +171,9 @@ static void step_word(demit_config_lexer_t *lexer, const char *bytes, size_t siz
 static void step_slash(demit_config_lexer_t *lexer, const char *bytes, size_t size)
 {
     if (*bytes == '*') {
-        if (lexer->state == WORD_SLASH)
+        if (lexer->state == WORD_SLASH) {
             emit(lexer, DEMIT_CONFIG_TOKEN_WORD);
+        }
         begin(lexer, BLOCK_COMMENT);
         lexer->start.column--; /* the '/' was the character before, on this line */
         return;
@@ -190,14 +192,15 @@ static void unterminated_quote(demit_config_lexer_t *lexer, char quote)
 
 static void step_quoted(demit_config_lexer_t *lexer, char quote, const char *bytes, size_t size)
 {
-    if (*bytes == quote)
+    if (*bytes == quote) {
         emit(lexer, DEMIT_CONFIG_TOKEN_STRING);
-    else if (*bytes == '\n')
+    } else if (*bytes == '\n') {
         unterminated_quote(lexer, quote);
-    else if (*bytes == '\\' && quote == '"')
+    } else if (*bytes == '\\' && quote == '"') {
         lexer->state = DOUBLE_QUOTED_ESCAPE;
-    else
+    } else {
         append(lexer, bytes, size);
+    }
 }
 
 static void step_escape(demit_config_lexer_t *lexer, const char *bytes, size_t size)
@@ -232,18 +235,21 @@ static void step(demit_config_lexer_t *lexer, const char *bytes, size_t size)
         step_slash(lexer, bytes, size);
         break;
     case LINE_COMMENT:
-        if (*bytes == '\n')
+        if (*bytes == '\n') {
             lexer->state = BLANK;
+        }
         break;
     case BLOCK_COMMENT:
-        if (*bytes == '*')
+        if (*bytes == '*') {
             lexer->state = BLOCK_COMMENT_STAR;
+        }
         break;
     case BLOCK_COMMENT_STAR:
-        if (*bytes == '/')
+        if (*bytes == '/') {
             lexer->state = BLANK;
-        else if (*bytes != '*')
+        } else if (*bytes != '*') {
             lexer->state = BLOCK_COMMENT;
+        }
         break;
     case DOUBLE_QUOTED:
         step_quoted(lexer, '"', bytes, size);
@@ -267,8 +273,9 @@ static void step(demit_config_lexer_t *lexer, const char *bytes, size_t size)
 /* Stands for a byte that is not text, so that the rest of the line is still read. */
 static void bad_byte(demit_config_lexer_t *lexer, unsigned char byte, const char *what)
 {
-    if (lexer->bad_line != lexer->here.line)
+    if (lexer->bad_line != lexer->here.line) {
         demit_config_error(lexer->findings, &lexer->here, "the byte 0x%02x %s", byte, what);
+    }
     lexer->bad_line = lexer->here.line;
     step(lexer, "\xef\xbf\xbd", 3);
 }
@@ -276,23 +283,27 @@ static void bad_byte(demit_config_lexer_t *lexer, unsigned char byte, const char
 static void character(demit_config_lexer_t *lexer, const char *bytes, size_t size)
 {
     unsigned char first = (unsigned char)*bytes;
-    if ((first < 0x20 && first != '\t' && first != '\n' && first != '\r') || first == 0x7f)
+    if ((first < 0x20 && first != '\t' && first != '\n' && first != '\r') || first == 0x7f) {
         bad_byte(lexer, first, "is a control character; remove it");
-    else if (size == 3 && !lexer->any && memcmp(bytes, "\xef\xbb\xbf", 3) == 0)
+    } else if (size == 3 && !lexer->any && memcmp(bytes, "\xef\xbb\xbf", 3) == 0) {
         lexer->any = true; /* a byte order mark, as some editors write it */
-    else
+    } else {
         step(lexer, bytes, size);
+    }
 }
 
 /* How many bytes a character has that begins with BYTE; 0: none does (RFC 3629 4). */
 static unsigned character_size(unsigned char byte)
 {
-    if (byte < 0x80)
+    if (byte < 0x80) {
         return 1;
-    if (byte >= 0xc2 && byte <= 0xdf)
+    }
+    if (byte >= 0xc2 && byte <= 0xdf) {
         return 2;
-    if (byte >= 0xe0 && byte <= 0xef)
+    }
+    if (byte >= 0xe0 && byte <= 0xef) {
         return 3;
+    }
     return byte >= 0xf0 && byte <= 0xf4 ? 4 : 0;
 }
 
@@ -359,8 +370,9 @@ bool demit_config_lexer_feed(demit_config_lexer_t *lexer, const char *data, size
 {
     for (size_t i = 0; i < size && !lexer->dead; i++) {
         if (data[i] == '\0') {
-            if (lexer->have > 0)
+            if (lexer->have > 0) {
                 abandon(lexer);
+            }
             demit_config_error(lexer->findings, &lexer->here,
                                "a NUL byte: this is not a text file; the rest of it was not read");
             lexer->dead = true;
@@ -374,8 +386,9 @@ bool demit_config_lexer_feed(demit_config_lexer_t *lexer, const char *data, size
 
 void demit_config_lexer_finish(demit_config_lexer_t *lexer)
 {
-    if (lexer->have > 0)
+    if (lexer->have > 0) {
         abandon(lexer);
+    }
     switch (lexer->state) {
     case BLANK:
     case LINE_COMMENT:

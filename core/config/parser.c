@@ -78,8 +78,9 @@ static piece_t piece_of(const demit_config_parser_t *parser, const demit_config_
 /* TOKEN as a message names it. */
 static const char *shown(const demit_config_parser_t *parser, const demit_config_token_t *token)
 {
-    if (token->kind == DEMIT_CONFIG_TOKEN_END)
+    if (token->kind == DEMIT_CONFIG_TOKEN_END) {
         return "the end of the file";
+    }
     return is_text(token) ? demit_config_quote(token->text, parser->pool)
                           : apr_psprintf(parser->pool, "'%s'", token->text);
 }
@@ -126,8 +127,9 @@ static demit_config_value_t *make_value(demit_config_parser_t *parser, const dem
 static void refuse_separator(demit_config_parser_t *parser, demit_config_value_t *value)
 {
     size_t size = value->kind == DEMIT_CONFIG_VALUE_WORD ? strlen(value->text) : 0;
-    if (size == 0 || (value->text[size - 1] != ';' && value->text[size - 1] != ','))
+    if (size == 0 || (value->text[size - 1] != ';' && value->text[size - 1] != ',')) {
         return;
+    }
     demit_config_error(parser->findings, &value->source, "values are not ended or separated by '%c'; remove it",
                        value->text[size - 1]);
     value->text = apr_pstrmemdup(parser->pool, value->text, size - 1);
@@ -145,8 +147,9 @@ static void finish_option(demit_config_parser_t *parser, demit_config_value_t *v
 static void open_scope(demit_config_parser_t *parser, const piece_t *title)
 {
     unsigned depth = 0;
-    for (const demit_config_node_t *outer = parser->scope; outer != NULL; outer = outer->parent)
+    for (const demit_config_node_t *outer = parser->scope; outer != NULL; outer = outer->parent) {
         depth++;
+    }
     if (depth > DEMIT_CONFIG_SCOPE_DEPTH_MAX) {
         demit_config_error(parser->findings, &parser->name.source, "scopes are nested deeper than %d",
                            DEMIT_CONFIG_SCOPE_DEPTH_MAX);
@@ -183,14 +186,16 @@ static void on_skip(demit_config_parser_t *parser, const demit_config_token_t *t
         return;
     case DEMIT_CONFIG_TOKEN_CLOSE_SCOPE:
         if (parser->skip_depth > 0) {
-            if (--parser->skip_depth == 0)
+            if (--parser->skip_depth == 0) {
                 parser->state = STATEMENT;
+            }
             return;
         }
         break;
     case DEMIT_CONFIG_TOKEN_WORD:
-        if (parser->skip_depth > 0 || !first_on_line)
+        if (parser->skip_depth > 0 || !first_on_line) {
             return;
+        }
         break;
     case DEMIT_CONFIG_TOKEN_END:
         break;
@@ -245,11 +250,12 @@ static void end_of_file(demit_config_parser_t *parser)
 static void close_scope(demit_config_parser_t *parser, const demit_config_token_t *token)
 {
     parser->last = NULL;
-    if (parser->scope != parser->base)
+    if (parser->scope != parser->base) {
         parser->scope = parser->scope->parent;
-    else
+    } else {
         demit_config_error(parser->findings, &token->source,
                            "this '}' closes nothing; no scope of this file is open here");
+    }
 }
 
 /*
@@ -281,11 +287,12 @@ static void on_statement(demit_config_parser_t *parser, const demit_config_token
         return;
     case DEMIT_CONFIG_TOKEN_STRING: {
         piece_t piece = piece_of(parser, token);
-        if (continues_last(parser, &token->source))
+        if (continues_last(parser, &token->source)) {
             second_value(parser, &piece);
-        else
+        } else {
             demit_config_error(parser->findings, &token->source,
                                "%s is quoted where a name should be; names are not quoted", shown(parser, token));
+        }
         break;
     }
     case DEMIT_CONFIG_TOKEN_EQUALS:
@@ -313,12 +320,13 @@ static void on_statement(demit_config_parser_t *parser, const demit_config_token
 static void stands_alone(demit_config_parser_t *parser)
 {
     const piece_t *name = &parser->name;
-    if (continues_last(parser, &name->source))
+    if (continues_last(parser, &name->source)) {
         second_value(parser, name);
-    else
+    } else {
         demit_config_error(parser->findings, &name->source,
                            "%s stands alone; write %s = value for an option, %s { … } for a scope",
                            quoted(parser, name->text), cut(parser, name->text), cut(parser, name->text));
+    }
 }
 
 static void on_named(demit_config_parser_t *parser, const demit_config_token_t *token)
@@ -333,14 +341,15 @@ static void on_named(demit_config_parser_t *parser, const demit_config_token_t *
         parser->title_quoted = token->kind == DEMIT_CONFIG_TOKEN_STRING;
         parser->state = TITLED;
     } else {
-        if (token->kind == DEMIT_CONFIG_TOKEN_OPEN_DICTIONARY)
+        if (token->kind == DEMIT_CONFIG_TOKEN_OPEN_DICTIONARY) {
             demit_config_error(
                 parser->findings, &token->source,
                 "'[' begins a dictionary, which needs a '=' before it; an address in brackets is quoted: "
                 "%s \"[::1]:25\" { … }",
                 cut(parser, name->text));
-        else
+        } else {
             stands_alone(parser);
+        }
         skip(parser, name->source.line, token);
     }
 }
@@ -361,12 +370,13 @@ static void on_titled(demit_config_parser_t *parser, const demit_config_token_t 
         on_named(parser, token);
         return;
     }
-    if (continues_last(parser, &name->source))
+    if (continues_last(parser, &name->source)) {
         second_value(parser, name);
-    else
+    } else {
         demit_config_error(parser->findings, &parser->title.source,
                            "%s follows %s; a '=' is missing between them for an option, a '{' behind them for a scope",
                            quoted(parser, parser->title.text), quoted(parser, name->text));
+    }
     skip(parser, name->source.line, token);
 }
 
@@ -413,13 +423,14 @@ static void broken_collection(demit_config_parser_t *parser, const demit_config_
 {
     bool is_list = parser->collection->kind == DEMIT_CONFIG_VALUE_LIST;
     const char *what = is_list ? "list" : "dictionary";
-    if (token->kind == DEMIT_CONFIG_TOKEN_OPEN_LIST || token->kind == DEMIT_CONFIG_TOKEN_OPEN_DICTIONARY)
+    if (token->kind == DEMIT_CONFIG_TOKEN_OPEN_LIST || token->kind == DEMIT_CONFIG_TOKEN_OPEN_DICTIONARY) {
         demit_config_error(parser->findings, &token->source, "%s within a %s; they do not nest", shown(parser, token),
                            what);
-    else
+    } else {
         demit_config_error(parser->findings, &parser->collection->source,
                            "the %s that opens here is not closed before %s on line %u; write the closing '%s'", what,
                            shown(parser, token), token->source.line, is_list ? ")" : "]");
+    }
     skip(parser, token->source.line, token);
 }
 
@@ -428,8 +439,9 @@ static void on_list(demit_config_parser_t *parser, const demit_config_token_t *t
     if (is_text(token)) {
         demit_config_value_t *item = make_value(parser, token);
         refuse_separator(parser, item);
-        if (item->kind == DEMIT_CONFIG_VALUE_QUOTED || *item->text != '\0')
+        if (item->kind == DEMIT_CONFIG_VALUE_QUOTED || *item->text != '\0') {
             APR_ARRAY_PUSH(parser->collection->items, demit_config_value_t *) = item;
+        }
     } else if (token->kind == DEMIT_CONFIG_TOKEN_CLOSE_LIST) {
         finish_option(parser, parser->collection, token->source.line);
     } else {
@@ -463,10 +475,11 @@ static void dictionary_item_incomplete(demit_config_parser_t *parser, const demi
 
 static void on_dictionary_equals(demit_config_parser_t *parser, const demit_config_token_t *token)
 {
-    if (token->kind == DEMIT_CONFIG_TOKEN_EQUALS)
+    if (token->kind == DEMIT_CONFIG_TOKEN_EQUALS) {
         parser->state = DICTIONARY_VALUE;
-    else
+    } else {
         dictionary_item_incomplete(parser, token);
+    }
 }
 
 static void on_dictionary_value(demit_config_parser_t *parser, const demit_config_token_t *token)

@@ -11,10 +11,12 @@ static int check(const char *file, apr_pool_t *pool)
     const demit_settings_t *settings;
     demit_config_report_t report = {0};
     apr_status_t status = demit_config_load(&settings, &report, file, pool);
-    for (int i = 0; i < report.errors->nelts; i++)
+    for (int i = 0; i < report.errors->nelts; i++) {
         printf("%s\n", APR_ARRAY_IDX(report.errors, i, const char *));
-    for (int i = 0; i < report.warnings->nelts; i++)
+    }
+    for (int i = 0; i < report.warnings->nelts; i++) {
         printf("warning: %s\n", APR_ARRAY_IDX(report.warnings, i, const char *));
+    }
     return status == APR_SUCCESS ? 0 : 78;
 }
 
@@ -28,10 +30,11 @@ static int page(const char *file, apr_file_t *out, apr_pool_t *pool)
         return 66;
     }
     while (apr_file_gets(line, sizeof(line), in) == APR_SUCCESS) {
-        if (strcmp(line, ".\\\" OPTIONS\n") == 0)
+        if (strcmp(line, ".\\\" OPTIONS\n") == 0) {
             demit_config_print_mdoc(out);
-        else if (apr_file_puts(line, out) != APR_SUCCESS)
+        } else if (apr_file_puts(line, out) != APR_SUCCESS) {
             return 74;
+        }
     }
     return 0;
 }
@@ -41,8 +44,9 @@ int main(int argc, char **argv)
     apr_pool_t *pool;
     apr_file_t *out;
     if (apr_initialize() != APR_SUCCESS || apr_pool_create(&pool, NULL) != APR_SUCCESS ||
-        apr_file_open_stdout(&out, pool) != APR_SUCCESS)
+        apr_file_open_stdout(&out, pool) != APR_SUCCESS) {
         return 71;
+    }
     int code = 0;
     if (argc == 2 && strcmp(argv[1], "help") == 0) {
         demit_config_print_help(out);

@@ -33,15 +33,17 @@ static void on_include(void *baton, demit_config_node_t *scope, const char *path
 static const char *directory_of(const char *path, apr_pool_t *pool)
 {
     const char *slash = strrchr(path, '/');
-    if (slash == NULL)
+    if (slash == NULL) {
         return ".";
+    }
     return slash == path ? "/" : apr_pstrmemdup(pool, path, (apr_size_t)(slash - path));
 }
 
 static const char *join(const char *directory, const char *name, apr_pool_t *pool)
 {
-    if (strcmp(directory, ".") == 0)
+    if (strcmp(directory, ".") == 0) {
         return name;
+    }
     return apr_pstrcat(pool, directory, directory[strlen(directory) - 1] == '/' ? "" : "/", name, NULL);
 }
 
@@ -64,8 +66,9 @@ static apr_status_t parse_file(reader_t *reader, apr_file_t *file, const frame_t
     for (;;) {
         apr_size_t size = sizeof(block);
         status = apr_file_read(file, block, &size);
-        if (status != APR_SUCCESS)
+        if (status != APR_SUCCESS) {
             break;
+        }
         total += size;
         if (total > DEMIT_CONFIG_FILE_MAX_BYTES) {
             demit_config_error(reader->findings, &(demit_source_t){.file = frame->path},
@@ -73,8 +76,9 @@ static apr_status_t parse_file(reader_t *reader, apr_file_t *file, const frame_t
                                DEMIT_CONFIG_FILE_MAX_BYTES);
             break;
         }
-        if (!demit_config_lexer_feed(lexer, block, size))
+        if (!demit_config_lexer_feed(lexer, block, size)) {
             break;
+        }
     }
     demit_config_lexer_finish(lexer);
     return APR_STATUS_IS_EOF(status) ? APR_SUCCESS : status;
@@ -83,9 +87,10 @@ static apr_status_t parse_file(reader_t *reader, apr_file_t *file, const frame_t
 /* Whoever can write the file decides who demit is and what it does. */
 static void warn_if_writable(reader_t *reader, const char *path, const apr_finfo_t *info)
 {
-    if ((info->valid & APR_FINFO_PROT) != 0 && (info->protection & APR_FPROT_WWRITE) != 0)
+    if ((info->valid & APR_FINFO_PROT) != 0 && (info->protection & APR_FPROT_WWRITE) != 0) {
         demit_config_warning(reader->findings, &(demit_source_t){.file = path},
                              "everybody may write this file; chmod o-w it");
+    }
 }
 
 static bool is_recursion(const reader_t *reader, const frame_t *frame, const demit_source_t *where)
@@ -110,8 +115,9 @@ static apr_status_t read_file(reader_t *reader, const char *path, demit_config_n
     apr_file_t *file;
     apr_status_t status =
         apr_file_open(&file, path, APR_FOPEN_READ | APR_FOPEN_BINARY, APR_FPROT_OS_DEFAULT, reader->pool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     apr_finfo_t info;
     status = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_IDENT | APR_FINFO_PROT, file);
     if (status == APR_SUCCESS || status == APR_INCOMPLETE) {
@@ -144,9 +150,10 @@ static void include_file(reader_t *reader, const char *path, demit_config_node_t
     }
     path = demit_config_findings_begin_file(reader->findings, path);
     apr_status_t status = read_file(reader, path, scope, where);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         demit_config_error(reader->findings, where, "include %s cannot be read: %s",
                            demit_config_quote(path, reader->pool), status_text(status, reader->pool));
+    }
 }
 
 static int by_name(const void *left, const void *right)
@@ -168,23 +175,27 @@ static void include_directory(reader_t *reader, const char *directory, demit_con
     apr_array_header_t *names = apr_array_make(reader->pool, 16, sizeof(const char *));
     apr_finfo_t entry;
     while ((status = apr_dir_read(&entry, APR_FINFO_NAME, open_directory)) == APR_SUCCESS || status == APR_INCOMPLETE) {
-        if (entry.name != NULL && *entry.name != '.')
+        if (entry.name != NULL && *entry.name != '.') {
             APR_ARRAY_PUSH(names, const char *) = apr_pstrdup(reader->pool, entry.name);
+        }
     }
     (void)apr_dir_close(open_directory);
-    if (names->nelts > 0)
+    if (names->nelts > 0) {
         qsort(names->elts, (size_t)names->nelts, sizeof(const char *), by_name);
+    }
     for (int i = 0; i < names->nelts; i++) {
         const char *path = join(directory, APR_ARRAY_IDX(names, i, const char *), reader->pool);
         apr_finfo_t info; /* of what a symbolic link points to: configuration managers like links */
         status = apr_stat(&info, path, APR_FINFO_TYPE, reader->pool);
-        if (status == APR_SUCCESS && info.filetype == APR_DIR)
+        if (status == APR_SUCCESS && info.filetype == APR_DIR) {
             continue;
-        if (status == APR_SUCCESS && info.filetype != APR_REG)
+        }
+        if (status == APR_SUCCESS && info.filetype != APR_REG) {
             demit_config_error(reader->findings, where, "include %s is not a file",
                                demit_config_quote(path, reader->pool));
-        else
+        } else {
             include_file(reader, path, scope, where);
+        }
     }
 }
 
@@ -218,16 +229,17 @@ static void on_include(void *baton, demit_config_node_t *scope, const char *path
         tried = apr_pstrcat(reader->pool, tried, " and ", found, NULL);
         status = apr_stat(&info, found, APR_FINFO_TYPE, reader->pool);
     }
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         include_missing(reader, path, tried, where, status);
-    else if (info.filetype == APR_DIR)
+    } else if (info.filetype == APR_DIR) {
         include_directory(reader, found, scope, where);
-    else if (info.filetype == APR_REG)
+    } else if (info.filetype == APR_REG) {
         include_file(reader, found, scope, where);
-    else
+    } else {
         /* A FIFO that nobody writes would stop the start for ever. */
         demit_config_error(reader->findings, where, "include %s is neither a file nor a directory",
                            demit_config_quote(found, reader->pool));
+    }
 }
 
 apr_status_t demit_config_read(demit_config_node_t **root, const char *file, demit_config_findings_t *findings,
@@ -239,11 +251,14 @@ apr_status_t demit_config_read(demit_config_node_t **root, const char *file, dem
     (*root)->source.file = file;
     apr_finfo_t info;
     apr_status_t status = apr_stat(&info, file, APR_FINFO_TYPE, pool);
-    if (status == APR_SUCCESS && info.filetype == APR_DIR)
+    if (status == APR_SUCCESS && info.filetype == APR_DIR) {
         status = APR_FROM_OS_ERROR(EISDIR);
-    if (status == APR_SUCCESS)
+    }
+    if (status == APR_SUCCESS) {
         status = read_file(&reader, file, *root, NULL);
-    if (status != APR_SUCCESS)
+    }
+    if (status != APR_SUCCESS) {
         demit_config_error(findings, &(demit_source_t){.file = file}, "cannot be read: %s", status_text(status, pool));
+    }
     return status;
 }

@@ -15,8 +15,9 @@
  * too large for a number becomes the largest: the bounds will refuse it. */
 static const char *parse_digits(const char *text, int64_t *number)
 {
-    if (!apr_isdigit(*text) || (*text == '0' && apr_isdigit(text[1])))
+    if (!apr_isdigit(*text) || (*text == '0' && apr_isdigit(text[1]))) {
         return NULL;
+    }
     int64_t value = 0;
     for (; apr_isdigit(*text); text++) {
         int digit = *text - '0';
@@ -44,10 +45,12 @@ const demit_config_unit_t demit_config_size_units[] = {
 bool demit_config_parse_units(const char *text, const demit_config_unit_t *units, int64_t *number)
 {
     const char *end = parse_digits(text, number);
-    if (end == NULL)
+    if (end == NULL) {
         return false;
-    if (*end == '\0')
+    }
+    if (*end == '\0') {
         return true;
+    }
     for (const demit_config_unit_t *unit = units; unit->suffix != NULL; unit++) {
         if (apr_cstr_casecmp(end, unit->suffix) == 0) {
             *number = *number > INT64_MAX / unit->factor ? INT64_MAX : *number * unit->factor;
@@ -76,19 +79,23 @@ static bool is_domain_letter(char c)
 /* Labels of LETTERs, separated by dots; none empty, too long, or with a hyphen at an end. */
 static bool is_labels(const char *text, letter_fn *letter)
 {
-    if (strlen(text) > DOMAIN_MAX)
+    if (strlen(text) > DOMAIN_MAX) {
         return false;
+    }
     size_t size = 0;
     for (;; text++) {
         if (*text != '\0' && letter(*text)) {
-            if (size == 0 && *text == '-')
+            if (size == 0 && *text == '-') {
                 return false;
+            }
             size++;
         } else if (*text == '.' || *text == '\0') {
-            if (size == 0 || size > LABEL_MAX || text[-1] == '-')
+            if (size == 0 || size > LABEL_MAX || text[-1] == '-') {
                 return false;
-            if (*text == '\0')
+            }
+            if (*text == '\0') {
                 return true;
+            }
             size = 0;
         } else {
             return false;
@@ -113,16 +120,18 @@ static bool is_atext(char c)
 
 bool demit_config_is_local_part(const char *text)
 {
-    if (strlen(text) > LOCAL_PART_MAX)
+    if (strlen(text) > LOCAL_PART_MAX) {
         return false;
+    }
     bool in_atom = false;
     for (; *text != '\0'; text++) {
-        if (is_atext(*text))
+        if (is_atext(*text)) {
             in_atom = true;
-        else if (*text == '.' && in_atom)
+        } else if (*text == '.' && in_atom) {
             in_atom = false;
-        else
+        } else {
             return false;
+        }
     }
     return in_atom;
 }
@@ -139,12 +148,14 @@ bool demit_config_has_host_bits(const char *address, bool ipv6, unsigned bits)
 {
     unsigned char bytes[sizeof(struct in6_addr)] = {0};
     unsigned size = ipv6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
-    if (inet_pton(ipv6 ? AF_INET6 : AF_INET, address, bytes) != 1)
+    if (inet_pton(ipv6 ? AF_INET6 : AF_INET, address, bytes) != 1) {
         return false;
+    }
     for (unsigned i = bits / 8; i < size; i++) {
         unsigned beyond = i == bits / 8 ? 0xffu >> (bits % 8) : 0xffu;
-        if ((bytes[i] & beyond) != 0)
+        if ((bytes[i] & beyond) != 0) {
             return true;
+        }
     }
     return false;
 }
@@ -155,8 +166,9 @@ bool demit_config_is_ipv6(const char *text)
     char plain[INET6_ADDRSTRLEN];
     size_t size = strcspn(text, "%");
     size_t zone_size = text[size] == '%' ? strlen(text + size + 1) : 1;
-    if (size >= sizeof(plain) || zone_size == 0 || zone_size > ZONE_MAX)
+    if (size >= sizeof(plain) || zone_size == 0 || zone_size > ZONE_MAX) {
         return false;
+    }
     memcpy(plain, text, size);
     plain[size] = '\0';
     struct in6_addr address;
@@ -169,24 +181,28 @@ const char *demit_config_parse_endpoint(demit_config_endpoint_t *endpoint, const
     const char *port;
     if (endpoint->bracketed) {
         const char *end = strchr(text, ']');
-        if (end == NULL)
+        if (end == NULL) {
             return "the closing ']' is missing";
+        }
         endpoint->host = apr_pstrmemdup(pool, text + 1, (apr_size_t)(end - text - 1));
         port = end + 1;
-        if (*port != '\0' && *port != ':')
+        if (*port != '\0' && *port != ':') {
             return "after the ']' comes :port or nothing";
+        }
     } else {
         port = strchr(text, ':');
-        if (port == NULL)
+        if (port == NULL) {
             port = text + strlen(text);
-        else if (strchr(port + 1, ':') != NULL)
+        } else if (strchr(port + 1, ':') != NULL) {
             return "an IPv6 address is written in brackets, like [::1]:25";
+        }
         endpoint->host = apr_pstrmemdup(pool, text, (apr_size_t)(port - text));
     }
     if (*port == ':') {
         int64_t number;
-        if (!demit_config_parse_number(port + 1, &number) || number < 1 || number > UINT16_MAX)
+        if (!demit_config_parse_number(port + 1, &number) || number < 1 || number > UINT16_MAX) {
             return "a port is a number from 1 to 65535";
+        }
         endpoint->has_port = true;
         endpoint->port = (uint16_t)number;
     }
@@ -196,7 +212,8 @@ const char *demit_config_parse_endpoint(demit_config_endpoint_t *endpoint, const
 char *demit_config_lower(const char *text, apr_pool_t *pool)
 {
     char *lower = apr_pstrdup(pool, text);
-    for (char *c = lower; *c != '\0'; c++)
+    for (char *c = lower; *c != '\0'; c++) {
         *c = (char)apr_tolower(*c); /* APR's knows ASCII only where the locale is "C", and demit sets no other */
+    }
     return lower;
 }

@@ -10,8 +10,9 @@ const demit_config_scope_t *demit_config_scope_find(demit_config_scope_id_t pare
 {
     for (size_t i = DEMIT_CONFIG_GLOBAL + 1; i < DEMIT_CONFIG_SCOPE_COUNT; i++) {
         const demit_config_scope_t *scope = &demit_config_scopes[i];
-        if (scope->parent == parent && apr_cstr_casecmp(scope->name, name) == 0)
+        if (scope->parent == parent && apr_cstr_casecmp(scope->name, name) == 0) {
             return scope;
+        }
     }
     return NULL;
 }
@@ -19,8 +20,9 @@ const demit_config_scope_t *demit_config_scope_find(demit_config_scope_id_t pare
 const demit_config_scope_t *demit_config_scope_anywhere(const char *name)
 {
     for (size_t i = DEMIT_CONFIG_GLOBAL + 1; i < DEMIT_CONFIG_SCOPE_COUNT; i++) {
-        if (apr_cstr_casecmp(demit_config_scopes[i].name, name) == 0)
+        if (apr_cstr_casecmp(demit_config_scopes[i].name, name) == 0) {
             return &demit_config_scopes[i];
+        }
     }
     return NULL;
 }
@@ -28,18 +30,21 @@ const demit_config_scope_t *demit_config_scope_anywhere(const char *name)
 const char *demit_config_scope_text(demit_config_scope_id_t id, apr_pool_t *pool)
 {
     const demit_config_scope_t *scope = &demit_config_scopes[id];
-    if (id == DEMIT_CONFIG_GLOBAL)
+    if (id == DEMIT_CONFIG_GLOBAL) {
         return "the global scope";
-    if (scope->parent == DEMIT_CONFIG_GLOBAL)
+    }
+    if (scope->parent == DEMIT_CONFIG_GLOBAL) {
         return scope->name;
+    }
     return apr_pstrcat(pool, scope->name, " in ", demit_config_scopes[scope->parent].name, NULL);
 }
 
 const demit_config_option_t *demit_config_option_find(const char *name)
 {
     for (size_t i = 0; i < demit_config_option_count; i++) {
-        if (apr_cstr_casecmp(demit_config_options[i].name, name) == 0)
+        if (apr_cstr_casecmp(demit_config_options[i].name, name) == 0) {
             return &demit_config_options[i];
+        }
     }
     return NULL;
 }
@@ -56,8 +61,9 @@ enum { NAME_MAX_COMPARED = 40 }; /* no known name is longer */
 /* Names are compared without case, and '-' is as good as '_'. */
 static char folded(char c)
 {
-    if (c == '-')
+    if (c == '-') {
         return '_';
+    }
     return (char)apr_tolower(c);
 }
 
@@ -65,22 +71,27 @@ static char folded(char c)
 unsigned demit_config_distance(const char *left, const char *right)
 {
     size_t rows = strlen(left), columns = strlen(right);
-    if (rows > NAME_MAX_COMPARED || columns > NAME_MAX_COMPARED)
+    if (rows > NAME_MAX_COMPARED || columns > NAME_MAX_COMPARED) {
         return (unsigned)(rows > columns ? rows : columns);
+    }
     unsigned before[NAME_MAX_COMPARED + 1] = {0}, above[NAME_MAX_COMPARED + 1] = {0}, row[NAME_MAX_COMPARED + 1] = {0};
-    for (size_t j = 0; j <= columns; j++)
+    for (size_t j = 0; j <= columns; j++) {
         above[j] = (unsigned)j;
+    }
     for (size_t i = 1; i <= rows; i++) {
         row[0] = (unsigned)i;
         for (size_t j = 1; j <= columns; j++) {
             char a = folded(left[i - 1]), b = folded(right[j - 1]);
             unsigned best = above[j - 1] + (a == b ? 0 : 1);
-            if (above[j] + 1 < best)
+            if (above[j] + 1 < best) {
                 best = above[j] + 1;
-            if (row[j - 1] + 1 < best)
+            }
+            if (row[j - 1] + 1 < best) {
                 best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a == folded(right[j - 2]) && b == folded(left[i - 2]) && before[j - 2] + 1 < best)
+            }
+            if (i > 1 && j > 1 && a == folded(right[j - 2]) && b == folded(left[i - 2]) && before[j - 2] + 1 < best) {
                 best = before[j - 2] + 1;
+            }
             row[j] = best;
         }
         memcpy(before, above, sizeof(before));
@@ -100,11 +111,13 @@ static void consider(nearest_t *nearest, const char *name, bool same_scope)
 {
     size_t wanted_size = strlen(nearest->wanted), size = strlen(name);
     size_t difference = wanted_size > size ? wanted_size - size : size - wanted_size;
-    if (difference > nearest->limit) /* so is the distance, and this is cheaper to find out */
+    if (difference > nearest->limit) { /* so is the distance, and this is cheaper to find out */
         return;
+    }
     unsigned distance = demit_config_distance(nearest->wanted, name);
-    if (distance > nearest->limit)
+    if (distance > nearest->limit) {
         return;
+    }
     bool better = nearest->name == NULL || (same_scope && !nearest->same_scope) ||
                   (same_scope == nearest->same_scope && distance < nearest->distance);
     if (better) {
@@ -118,15 +131,18 @@ const char *demit_config_nearest(const char *name, demit_config_scope_id_t scope
 {
     size_t size = strlen(name);
     nearest_t nearest = {.wanted = name, .limit = size <= 3 ? 1 : size <= 8 ? 2 : (unsigned)(size / 4)};
-    for (size_t i = 0; i < demit_config_option_count; i++)
+    for (size_t i = 0; i < demit_config_option_count; i++) {
         consider(&nearest, demit_config_options[i].name, demit_config_option_in(&demit_config_options[i], scope));
-    for (size_t i = DEMIT_CONFIG_GLOBAL + 1; i < DEMIT_CONFIG_SCOPE_COUNT; i++)
+    }
+    for (size_t i = DEMIT_CONFIG_GLOBAL + 1; i < DEMIT_CONFIG_SCOPE_COUNT; i++) {
         consider(&nearest, demit_config_scopes[i].name, demit_config_scopes[i].parent == scope);
+    }
     if (nearest.name == NULL) { /* Retry instead of Retry_Interval: a beginning of at least four letters */
         for (size_t i = 0; i < demit_config_option_count && size >= 4 && nearest.name == NULL; i++) {
             if (apr_cstr_casecmpn(demit_config_options[i].name, name, size) == 0 &&
-                demit_config_option_in(&demit_config_options[i], scope))
+                demit_config_option_in(&demit_config_options[i], scope)) {
                 nearest = (nearest_t){.name = demit_config_options[i].name, .same_scope = true};
+            }
         }
     }
     *same_scope = nearest.same_scope;

@@ -3,8 +3,8 @@
 #define DEMIT_CONTROL_PRIV_H
 
 #include "core/control/command.h"
-#include "demit/unix_socket.h"
 #include "demit/control.h"
+#include "demit/unix_socket.h"
 
 /* Sessions at one time. The console is for people and their scripts; each may hold a bounded answer in memory. */
 enum { CONSOLE_SESSIONS_MAX = 32 };

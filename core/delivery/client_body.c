@@ -1,10 +1,10 @@
-#include "client_body.h"
+#include "core/delivery/client_body.h"
 
 #include <apr_strings.h>
 
 #include "demit/log.h"
 
-#include "client_encode.h"
+#include "core/delivery/client_encode.h"
 
 /* A buffer of encoded bytes. The worker fills one while the loop sends the other. */
 typedef struct body_piece {
@@ -54,12 +54,14 @@ static apr_status_t open_message(demit_client_body_t *body)
         return status;
     }
     status = demit_spool_reader_verify(body->reader);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     body->size_bytes = demit_spool_reader_size(body->reader);
     body->piece_max = body->size_bytes < DEMIT_BODY_PIECE ? (size_t)body->size_bytes : DEMIT_BODY_PIECE;
-    if (!demit_encoder_is_plain(&body->encoder))
+    if (!demit_encoder_is_plain(&body->encoder)) {
         body->raw = apr_palloc(body->pool, body->piece_max + 1);
+    }
     return APR_SUCCESS;
 }
 
@@ -70,10 +72,12 @@ static apr_status_t read_whole(demit_client_body_t *body, char *to, size_t size)
     while (done < size) {
         size_t part = size - done;
         apr_status_t status = demit_spool_reader_read(body->reader, body->offset_bytes + done, to + done, &part);
-        if (status != APR_SUCCESS)
+        if (status != APR_SUCCESS) {
             return status;
-        if (part == 0)
+        }
+        if (part == 0) {
             return APR_EOF; /* shorter than it said */
+        }
         done += part;
     }
     body->offset_bytes += size;
@@ -87,11 +91,13 @@ static apr_status_t fill(demit_client_body_t *body)
     uint64_t left = body->size_bytes - body->offset_bytes;
     size_t size = left < body->piece_max ? (size_t)left : body->piece_max;
 
-    if (piece->bytes == NULL)
+    if (piece->bytes == NULL) {
         piece->bytes = apr_palloc(body->pool, plain ? body->piece_max + 8 : demit_encoder_room(body->piece_max));
+    }
     apr_status_t status = read_whole(body, plain ? piece->bytes : body->raw, size);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     if (plain) {
         demit_encoder_pass(&body->encoder, piece->bytes, size);
         piece->size = size;
@@ -100,8 +106,9 @@ static apr_status_t fill(demit_client_body_t *body)
     }
     body->all_read = body->offset_bytes == body->size_bytes;
     piece->last = body->all_read;
-    if (piece->last) /* the dot goes out with what is before it: a small write of its own waits for an ACK */
+    if (piece->last) { /* the dot goes out with what is before it: a small write of its own waits for an ACK */
         piece->size += demit_encoder_end(&body->encoder, piece->bytes + piece->size);
+    }
     return APR_SUCCESS;
 }
 
@@ -111,10 +118,12 @@ static void work(demit_task_t *task)
 {
     demit_client_body_t *body = DEMIT_CONTAINER_OF(task, demit_client_body_t, task);
     if (!body->close_wanted) {
-        if (body->reader == NULL)
+        if (body->reader == NULL) {
             body->status = open_message(body);
-        if (body->status == APR_SUCCESS)
+        }
+        if (body->status == APR_SUCCESS) {
             body->status = fill(body);
+        }
     }
     if (body->reader != NULL && (body->close_wanted || body->all_read || body->status != APR_SUCCESS)) {
         demit_spool_reader_close(body->reader);
@@ -141,10 +150,12 @@ static void destroy(demit_client_body_t *body)
     demit_delivery_t *delivery = body->report;
     apr_pool_destroy(body->pool);
     context->open_bodies--;
-    if (delivery != NULL)
+    if (delivery != NULL) {
         context->report(context, delivery);
-    if (context->open_bodies == 0)
+    }
+    if (context->open_bodies == 0) {
         context->quiet(context);
+    }
 }
 
 static void log_broken(const demit_client_body_t *body)
@@ -162,8 +173,9 @@ static void come_back(demit_task_t *task)
 {
     demit_client_body_t *body = DEMIT_CONTAINER_OF(task, demit_client_body_t, task);
     body->at_work = false;
-    if (body->status != APR_SUCCESS && !body->close_wanted)
+    if (body->status != APR_SUCCESS && !body->close_wanted) {
         log_broken(body);
+    }
     if (body->ended) {
         if (body->reader == NULL) {
             destroy(body);
@@ -173,10 +185,12 @@ static void come_back(demit_task_t *task)
         }
         return;
     }
-    if (body->status == APR_SUCCESS)
+    if (body->status == APR_SUCCESS) {
         body->ready++;
-    if (body->status == APR_SUCCESS && !body->all_read && body->ready < 2)
+    }
+    if (body->status == APR_SUCCESS && !body->all_read && body->ready < 2) {
         go_to_work(body);
+    }
     body->on_change(body->baton);
 }
 
@@ -186,8 +200,9 @@ apr_status_t demit_client_body_begin(demit_client_body_t **body, demit_client_co
     apr_pool_t *pool = NULL;
     /* Not a child of the loop's pool: workers allocate from it, and APR's global allocator has a lock. */
     apr_status_t status = apr_pool_create(&pool, NULL);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     apr_pool_tag(pool, "client body");
     demit_client_body_t *made = apr_pcalloc(pool, sizeof(*made));
     made->pool = pool;
@@ -205,8 +220,9 @@ apr_status_t demit_client_body_begin(demit_client_body_t **body, demit_client_co
 
 demit_body_state_t demit_client_body_state(const demit_client_body_t *body)
 {
-    if (body->ready > 0)
+    if (body->ready > 0) {
         return DEMIT_BODY_READY;
+    }
     return body->at_work || body->status == APR_SUCCESS ? DEMIT_BODY_WAIT : DEMIT_BODY_BROKEN;
 }
 
@@ -222,16 +238,18 @@ void demit_client_body_sent(demit_client_body_t *body)
 {
     body->first = (body->first + 1) % 2;
     body->ready--;
-    if (!body->at_work && !body->all_read && body->status == APR_SUCCESS)
+    if (!body->at_work && !body->all_read && body->status == APR_SUCCESS) {
         go_to_work(body);
+    }
 }
 
 void demit_client_body_end(demit_client_body_t *body, demit_delivery_t *delivery)
 {
     body->ended = true;
     body->report = delivery;
-    if (body->at_work)
+    if (body->at_work) {
         return; /* come_back() sees to it */
+    }
     if (body->reader == NULL) {
         destroy(body);
     } else {

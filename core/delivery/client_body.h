@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "client_context.h"
+#include "core/delivery/client_context.h"
 
 enum { DEMIT_BODY_PIECE = 64 * 1024 };
 

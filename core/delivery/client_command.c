@@ -1,4 +1,4 @@
-#include "client_command.h"
+#include "core/delivery/client_command.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -8,8 +8,9 @@
 bool demit_text_is_8bit(const char *text)
 {
     for (; *text != '\0'; text++) {
-        if ((unsigned char)*text > 0x7f)
+        if ((unsigned char)*text > 0x7f) {
             return true;
+        }
     }
     return false;
 }
@@ -17,8 +18,9 @@ bool demit_text_is_8bit(const char *text)
 static bool holds_control(const char *text)
 {
     for (; *text != '\0'; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
             return true;
+        }
     }
     return false;
 }
@@ -43,14 +45,18 @@ const demit_refusal_t *demit_message_refusal(const demit_envelope_t *envelope, c
     static const demit_refusal_t bad_sender = {"5.1.7", "sender address holds a control character"};
 
     /* The grammar let no such byte in; should one come out of a spool all the same, it must not become a command. */
-    if (holds_control(envelope->sender))
+    if (holds_control(envelope->sender)) {
         return &bad_sender;
-    if (offer->size_max_bytes != 0 && envelope->size_bytes > offer->size_max_bytes)
+    }
+    if (offer->size_max_bytes != 0 && envelope->size_bytes > offer->size_max_bytes) {
         return &too_large;
-    if (is_international(envelope) && !offer->utf8)
+    }
+    if (is_international(envelope) && !offer->utf8) {
         return &not_utf8;
-    if (is_8bit(envelope) && !offer->eightbit)
+    }
+    if (is_8bit(envelope) && !offer->eightbit) {
         return &not_8bit;
+    }
     return NULL;
 }
 
@@ -59,10 +65,12 @@ const demit_refusal_t *demit_recipient_refusal(const demit_recipient_t *recipien
     static const demit_refusal_t not_utf8 = {"5.6.7", "address needs SMTPUTF8 and the next host lacks it"};
     static const demit_refusal_t bad_address = {"5.1.3", "address holds a control character"};
 
-    if (holds_control(recipient->address))
+    if (holds_control(recipient->address)) {
         return &bad_address;
-    if (!offer->utf8 && demit_text_is_8bit(recipient->address))
+    }
+    if (!offer->utf8 && demit_text_is_8bit(recipient->address)) {
         return &not_utf8;
+    }
     return NULL;
 }
 
@@ -75,10 +83,12 @@ const char *demit_mail_command(const demit_envelope_t *envelope, const demit_pee
     const char *ret = "";
     const char *envid = "";
     if (offer->dsn) {
-        if (envelope->ret != DEMIT_RET_DEFAULT)
+        if (envelope->ret != DEMIT_RET_DEFAULT) {
             ret = envelope->ret == DEMIT_RET_FULL ? " RET=FULL" : " RET=HDRS";
-        if (envelope->envid != NULL && !holds_control(envelope->envid))
+        }
+        if (envelope->envid != NULL && !holds_control(envelope->envid)) {
             envid = apr_pstrcat(result_pool, " ENVID=", envelope->envid, (char *)NULL);
+        }
     }
     return apr_pstrcat(result_pool, "MAIL FROM:<", envelope->sender, ">", size, eightbit ? " BODY=8BITMIME" : "",
                        utf8 ? " SMTPUTF8" : "", ret, envid, "\r\n", (char *)NULL);
@@ -93,12 +103,14 @@ static const char *notify_text(unsigned notify, apr_pool_t *pool)
     } keywords[] = {
         {DEMIT_NOTIFY_SUCCESS, "SUCCESS"}, {DEMIT_NOTIFY_FAILURE, "FAILURE"}, {DEMIT_NOTIFY_DELAY, "DELAY"}};
 
-    if ((notify & DEMIT_NOTIFY_NEVER) != 0)
+    if ((notify & DEMIT_NOTIFY_NEVER) != 0) {
         return " NOTIFY=NEVER";
+    }
     const char *text = "";
     for (size_t i = 0; i < sizeof(keywords) / sizeof(keywords[0]); i++) {
-        if ((notify & keywords[i].bit) != 0)
+        if ((notify & keywords[i].bit) != 0) {
             text = apr_pstrcat(pool, text, *text == '\0' ? " NOTIFY=" : ",", keywords[i].keyword, (char *)NULL);
+        }
     }
     return text;
 }
@@ -126,10 +138,12 @@ static const char *xtext(const char *text, apr_pool_t *pool)
 /* What the sender called this recipient: as he said, or, where an alias changed the address, as he wrote it. */
 static const char *orcpt_text(const demit_recipient_t *recipient, apr_pool_t *pool)
 {
-    if (recipient->original != NULL && !holds_control(recipient->original))
+    if (recipient->original != NULL && !holds_control(recipient->original)) {
         return apr_pstrcat(pool, " ORCPT=", recipient->original, (char *)NULL);
-    if (recipient->original == NULL && recipient->accepted != NULL && !demit_text_is_8bit(recipient->accepted))
+    }
+    if (recipient->original == NULL && recipient->accepted != NULL && !demit_text_is_8bit(recipient->accepted)) {
         return apr_pstrcat(pool, " ORCPT=rfc822;", xtext(recipient->accepted, pool), (char *)NULL);
+    }
     return "";
 }
 

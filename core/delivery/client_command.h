@@ -8,7 +8,7 @@
 
 #include "demit/envelope.h"
 
-#include "client_peer.h"
+#include "core/delivery/client_peer.h"
 
 /* Why a message or a recipient cannot go to a peer, for good. */
 typedef struct demit_refusal {

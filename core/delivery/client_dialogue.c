@@ -3,15 +3,15 @@
  * not yet answered stands in a queue; whether one step waits for the other or all go out at once (RFC 2920) is decided
  * in one place, demit_client_go_on().
  */
-#include "client_session_priv.h"
+#include "core/delivery/client_session_priv.h"
 
 #include <assert.h>
 #include <string.h>
 
 #include <apr_strings.h>
 
-#include "client_command.h"
-#include "client_outcome.h"
+#include "core/delivery/client_command.h"
+#include "core/delivery/client_outcome.h"
 
 enum { PARTING_TIMEOUT_US = 5 * 1000 * 1000 }; /* for the answer to QUIT, which nothing depends on */
 
@@ -141,12 +141,13 @@ static void heard_no(demit_client_session_t *session)
 
 static void heard_banner(demit_client_session_t *session)
 {
-    if (demit_reply_class(&session->reply) != 2)
+    if (demit_reply_class(&session->reply) != 2) {
         heard_no(session);
-    else if (session->lmtp)
+    } else if (session->lmtp) {
         demit_client_say(session, DEMIT_STEP_LHLO);
-    else
+    } else {
         demit_client_say(session, session->extended ? DEMIT_STEP_EHLO : DEMIT_STEP_HELO);
+    }
 }
 
 static void heard_lhlo(demit_client_session_t *session)
@@ -161,18 +162,20 @@ static void heard_lhlo(demit_client_session_t *session)
 
 static void heard_ehlo(demit_client_session_t *session)
 {
-    if (demit_reply_class(&session->reply) == 5)
+    if (demit_reply_class(&session->reply) == 5) {
         demit_client_say(session, DEMIT_STEP_HELO); /* RFC 5321 3.2: an old server */
-    else
+    } else {
         heard_lhlo(session);
+    }
 }
 
 static void heard_helo(demit_client_session_t *session)
 {
-    if (demit_reply_class(&session->reply) != 2)
+    if (demit_reply_class(&session->reply) != 2) {
         heard_no(session);
-    else
+    } else {
         demit_client_greeted(session);
+    }
 }
 
 static void heard_rset(demit_client_session_t *session)
@@ -188,8 +191,9 @@ static void heard_rset(demit_client_session_t *session)
 
 static void heard_mail(demit_client_session_t *session)
 {
-    if (demit_reply_class(&session->reply) == 2)
+    if (demit_reply_class(&session->reply) == 2) {
         return;
+    }
     session->now.mail_refused = true;
     session->dirty = false;
     result_for_all(session, DEMIT_REPLY_TO_MAIL, refusal_result(session, DEMIT_REPLY_TO_MAIL));
@@ -199,10 +203,11 @@ static void heard_rcpt(demit_client_session_t *session)
 {
     demit_transaction_t *now = &session->now;
     uint32_t index = now->order[now->heard++];
-    if (demit_reply_class(&session->reply) == 2)
+    if (demit_reply_class(&session->reply) == 2) {
         now->accepted[now->accepted_count++] = index;
-    else if (!now->mail_refused) /* then MAIL's reply says why */
+    } else if (!now->mail_refused) { /* then MAIL's reply says why */
         result_for_one(session, index, DEMIT_REPLY_TO_RCPT, refusal_result(session, DEMIT_REPLY_TO_RCPT));
+    }
 }
 
 static void heard_data(demit_client_session_t *session)
@@ -232,10 +237,11 @@ static void heard_message(demit_client_session_t *session)
     uint32_t end = session->lmtp ? now->accepted_heard + 1 : now->accepted_count;
     for (; now->accepted_heard < end; now->accepted_heard++) {
         uint32_t index = now->accepted[now->accepted_heard];
-        if (taken)
+        if (taken) {
             result_taken(session, index);
-        else
+        } else {
             result_for_one(session, index, DEMIT_REPLY_TO_MESSAGE, refused);
+        }
     }
     now->doubtful = now->accepted_heard < now->accepted_count;
     session->dirty = false;
@@ -319,16 +325,17 @@ static bool next_step(const demit_client_session_t *session, demit_client_step_t
 {
     const demit_transaction_t *now = &session->now;
     bool nobody_left = now->mail_refused || (session->expected.count == 0 && now->accepted_count == 0);
-    if (now->reset_first)
+    if (now->reset_first) {
         *step = DEMIT_STEP_RSET;
-    else if (!now->mail_said)
+    } else if (!now->mail_said) {
         *step = DEMIT_STEP_MAIL;
-    else if (now->said < now->count && !now->mail_refused)
+    } else if (now->said < now->count && !now->mail_refused) {
         *step = DEMIT_STEP_RCPT;
-    else if (!now->data_said && !nobody_left)
+    } else if (!now->data_said && !nobody_left) {
         *step = DEMIT_STEP_DATA;
-    else
+    } else {
         return false;
+    }
     return true;
 }
 
@@ -339,8 +346,9 @@ void demit_client_go_on(demit_client_session_t *session)
     bool together = session->offer.pipelining;
     while ((together || session->expected.count == 0) && next_step(session, &step)) {
         demit_client_say(session, step);
-        if (steps[step].ends_group)
+        if (steps[step].ends_group) {
             break;
+        }
     }
 }
 
@@ -366,8 +374,9 @@ void demit_client_feed(demit_client_session_t *session)
         if (last) {
             now->sending = false;
             now->doubtful = true;
-            for (uint32_t i = 0; i < (session->lmtp ? now->accepted_count : 1); i++)
+            for (uint32_t i = 0; i < (session->lmtp ? now->accepted_count : 1); i++) {
                 demit_client_say(session, DEMIT_STEP_MESSAGE);
+            }
         }
     }
 }
@@ -404,10 +413,12 @@ void demit_client_hear(demit_client_session_t *session)
     expected->first = (expected->first + 1) % expected->capacity;
     expected->count--;
     steps[step].heard(session);
-    if (session->phase != DEMIT_CLIENT_TRANSACTION || session->now.delivery == NULL)
+    if (session->phase != DEMIT_CLIENT_TRANSACTION || session->now.delivery == NULL) {
         return;
+    }
     session->unproven = false;
     demit_client_go_on(session);
-    if (session->expected.count == 0 && !session->now.sending)
+    if (session->expected.count == 0 && !session->now.sending) {
         demit_client_transaction_over(session);
+    }
 }

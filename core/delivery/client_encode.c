@@ -1,4 +1,4 @@
-#include "client_encode.h"
+#include "core/delivery/client_encode.h"
 
 #include <string.h>
 
@@ -20,8 +20,9 @@ bool demit_encoder_is_plain(const demit_encoder_t *encoder)
 
 void demit_encoder_pass(demit_encoder_t *encoder, const char *bytes, size_t size)
 {
-    if (size > 0)
+    if (size > 0) {
         encoder->last = bytes[size - 1];
+    }
 }
 
 size_t demit_encoder_room(size_t size)
@@ -36,8 +37,9 @@ static size_t stuff_piece(demit_encoder_t *encoder, const char *bytes, size_t si
     size_t used = 0;
     const char *end = bytes + size;
     while (bytes < end) {
-        if (encoder->at_line_start && *bytes == '.')
+        if (encoder->at_line_start && *bytes == '.') {
             out[used++] = '.';
+        }
         const char *line_feed = memchr(bytes, '\n', (size_t)(end - bytes));
         const char *next = line_feed == NULL ? end : line_feed + 1;
         memcpy(out + used, bytes, (size_t)(next - bytes));
@@ -69,8 +71,9 @@ static size_t fix_piece(demit_encoder_t *encoder, const char *bytes, size_t size
             encoder->held_cr = true;
             continue;
         }
-        if (encoder->at_line_start && c == '.')
+        if (encoder->at_line_start && c == '.') {
             out[used++] = '.';
+        }
         out[used++] = c;
         encoder->at_line_start = false;
     }

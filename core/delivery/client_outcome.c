@@ -1,4 +1,4 @@
-#include "client_outcome.h"
+#include "core/delivery/client_outcome.h"
 
 #include <stddef.h>
 
@@ -8,8 +8,9 @@ demit_result_t demit_reply_result(const demit_reply_t *reply, demit_reply_to_t t
     case 2:
         return DEMIT_RESULT_DELIVERED;
     case 5:
-        if (to == DEMIT_REPLY_TO_RCPT && reply->code == 552)
+        if (to == DEMIT_REPLY_TO_RCPT && reply->code == 552) {
             return DEMIT_RESULT_DEFERRED; /* "too many recipients" of a server older than 452 */
+        }
         return DEMIT_RESULT_FAILED;
     default:
         return DEMIT_RESULT_DEFERRED;
@@ -26,19 +27,25 @@ static const struct {
 
 const char *demit_reply_status(const demit_reply_t *reply, demit_reply_to_t to, demit_result_t result)
 {
-    if (result == DEMIT_RESULT_DEFERRED && demit_reply_class(reply) == 5)
+    if (result == DEMIT_RESULT_DEFERRED && demit_reply_class(reply) == 5) {
         return "4.5.3"; /* the 552 above */
-    if (result == DEMIT_RESULT_DEFERRED && demit_reply_class(reply) != 4)
+    }
+    if (result == DEMIT_RESULT_DEFERRED && demit_reply_class(reply) != 4) {
         return "4.5.0"; /* not an answer to what was asked */
-    if (reply->status[0] != '\0')
+    }
+    if (reply->status[0] != '\0') {
         return reply->status;
-    if (reply->code == 452 && to == DEMIT_REPLY_TO_RCPT)
+    }
+    if (reply->code == 452 && to == DEMIT_REPLY_TO_RCPT) {
         return "4.5.3";
-    if (reply->code == 552)
+    }
+    if (reply->code == 552) {
         return to == DEMIT_REPLY_TO_MAIL ? "5.3.4" : "5.2.2";
+    }
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (known[i].code == reply->code)
+        if (known[i].code == reply->code) {
             return known[i].status;
+        }
     }
     switch (demit_reply_class(reply)) {
     case 2:

@@ -4,7 +4,7 @@
 
 #include "demit/delivery.h"
 
-#include "client_reply.h"
+#include "core/delivery/client_reply.h"
 
 /* To what a reply came. The same code means different things at different times. */
 typedef enum demit_reply_to {

@@ -1,4 +1,4 @@
-#include "client_peer.h"
+#include "core/delivery/client_peer.h"
 
 #include <string.h>
 #include <strings.h>
@@ -8,8 +8,9 @@ static uint64_t read_limit(const char *text, size_t size)
 {
     uint64_t value = 0;
     for (size_t i = 0; i < size; i++) {
-        if (text[i] < '0' || text[i] > '9' || value > (UINT64_MAX - 9) / 10)
+        if (text[i] < '0' || text[i] > '9' || value > (UINT64_MAX - 9) / 10) {
             return 0;
+        }
         value = value * 10 + (uint64_t)(text[i] - '0');
     }
     return value;
@@ -30,11 +31,13 @@ static void read_extension(demit_peer_offer_t *offer, const char *line, size_t s
     size_t keyword_size = space == NULL ? size : (size_t)(space - line);
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strlen(known[i].keyword) != keyword_size || strncasecmp(line, known[i].keyword, keyword_size) != 0)
+        if (strlen(known[i].keyword) != keyword_size || strncasecmp(line, known[i].keyword, keyword_size) != 0) {
             continue;
+        }
         *known[i].flag = true;
-        if (known[i].flag == &offer->size && space != NULL)
+        if (known[i].flag == &offer->size && space != NULL) {
             offer->size_max_bytes = read_limit(space + 1, size - keyword_size - 1);
+        }
     }
 }
 
@@ -47,8 +50,9 @@ void demit_peer_offer_read(demit_peer_offer_t *offer, const demit_reply_t *reply
         line++;
         const char *next = memchr(line, '\n', (size_t)(end - line));
         size_t size = (size_t)((next == NULL ? end : next) - line);
-        while (size > 0 && line[size - 1] == ' ')
+        while (size > 0 && line[size - 1] == ' ') {
             size--;
+        }
         read_extension(offer, line, size);
         line = next;
     }

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client_reply.h"
+#include "core/delivery/client_reply.h"
 
 typedef struct demit_peer_offer {
     bool pipelining;         /* RFC 2920 */

@@ -1,4 +1,4 @@
-#include "client_session_priv.h"
+#include "core/delivery/client_session_priv.h"
 
 #include <string.h>
 
@@ -6,8 +6,8 @@
 
 #include "demit/log.h"
 
-#include "client_command.h"
-#include "client_outcome.h"
+#include "core/delivery/client_command.h"
+#include "core/delivery/client_outcome.h"
 
 /* ---- the end ------------------------------------------------------------------------------------------------------
  */
@@ -15,8 +15,9 @@
 void demit_client_lose(demit_client_session_t *session, demit_result_t result, const char *status,
                        const char *diagnostic, bool is_smtp)
 {
-    if (session->phase == DEMIT_CLIENT_OVER)
+    if (session->phase == DEMIT_CLIENT_OVER) {
         return;
+    }
     session->loss.result = result;
     session->loss.status = apr_pstrdup(session->pool, status);
     session->loss.diagnostic = apr_pstrdup(session->pool, diagnostic);
@@ -43,11 +44,13 @@ void demit_client_lose_by_nonsense(demit_client_session_t *session, const char *
 /* What the session waits for, in words that go behind "while" or "timed out". */
 static const char *occupation(const demit_client_session_t *session)
 {
-    if (session->now.sending)
+    if (session->now.sending) {
         return "sending the message";
-    if (session->expected.count > 0)
+    }
+    if (session->expected.count > 0) {
         return apr_pstrcat(session->pool, "waiting for the reply to ",
                            demit_client_step_name(session->expected.steps[session->expected.first]), (char *)NULL);
+    }
     return "idle";
 }
 
@@ -64,14 +67,15 @@ static void note_end(demit_client_session_t *session, demit_conn_end_t end, apr_
     const char *text = NULL;
     bool connecting = session->phase == DEMIT_CLIENT_CONNECTING;
     apr_strerror(status, reason, sizeof(reason));
-    if (connecting)
+    if (connecting) {
         text = apr_psprintf(session->pool, "connect to %s: %s", session->peer_name, reason);
-    else if (end == DEMIT_CONN_CLOSED_BY_PEER && (status == APR_SUCCESS || APR_STATUS_IS_EOF(status)))
+    } else if (end == DEMIT_CONN_CLOSED_BY_PEER && (status == APR_SUCCESS || APR_STATUS_IS_EOF(status))) {
         text =
             apr_psprintf(session->pool, "%s closed the connection while %s", session->peer_name, occupation(session));
-    else
+    } else {
         text = apr_psprintf(session->pool, "lost the connection with %s while %s: %s", session->peer_name,
                             occupation(session), reason);
+    }
     demit_client_lose(session, DEMIT_RESULT_DEFERRED, connecting ? "4.4.1" : "4.4.2", text, false);
 }
 
@@ -94,10 +98,11 @@ static void end_transaction(demit_client_session_t *session, bool report)
     demit_delivery_t *delivery = session->now.delivery;
     demit_client_body_t *body = session->now.body;
     memset(&session->now, 0, sizeof(session->now));
-    if (body != NULL)
+    if (body != NULL) {
         demit_client_body_end(body, report ? delivery : NULL);
-    else if (report)
+    } else if (report) {
         session->context->report(session->context, delivery);
+    }
 }
 
 static void on_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_status_t status)
@@ -109,11 +114,13 @@ static void on_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_
     demit_client_loss_t *loss = &session->loss;
     if (session->now.delivery != NULL) {
         loss->untouched = session->unproven || session->reset_bad;
-        if (session->now.doubtful)
+        if (session->now.doubtful) {
             log_doubt(session);
-        if (!loss->untouched)
+        }
+        if (!loss->untouched) {
             demit_delivery_set_all(session->now.delivery, DEMIT_RESULT_DEFERRED, loss->status, loss->diagnostic,
                                    loss->is_smtp);
+        }
         end_transaction(session, !loss->untouched);
     }
     char text[DEMIT_LOG_VALUE_MAX];
@@ -130,8 +137,9 @@ static void on_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_
 static void arm(demit_client_session_t *session)
 {
     demit_loop_t *loop = session->context->loop;
-    if (session->phase == DEMIT_CLIENT_OVER)
+    if (session->phase == DEMIT_CLIENT_OVER) {
         return;
+    }
     if (session->expected.count > 0) {
         demit_client_step_t step = session->expected.steps[session->expected.first];
         demit_timer_start(loop, &session->timer, demit_client_step_timeout_us(session, step));
@@ -145,10 +153,11 @@ static void arm(demit_client_session_t *session)
 static void on_timer(demit_timer_t *timer)
 {
     demit_client_session_t *session = DEMIT_CONTAINER_OF(timer, demit_client_session_t, timer);
-    if (session->phase == DEMIT_CLIENT_READY)
+    if (session->phase == DEMIT_CLIENT_READY) {
         demit_client_session_quit(session); /* rested enough */
-    else
+    } else {
         lose_by_timeout(session);
+    }
 }
 
 /* ---- events -------------------------------------------------------------------------------------------------------
@@ -158,10 +167,12 @@ static void on_timer(demit_timer_t *timer)
 static bool is_listener_at(const demit_listen_settings_t *listen, apr_sockaddr_t *peer, apr_pool_t *pool)
 {
     apr_ipsubnet_t *host = NULL;
-    if (!listen->enable || listen->unix_path != NULL || listen->port != peer->port)
+    if (!listen->enable || listen->unix_path != NULL || listen->port != peer->port) {
         return false;
-    if (listen->host == NULL)
+    }
+    if (listen->host == NULL) {
         return true;
+    }
     return apr_ipsubnet_create(&host, listen->host, NULL, pool) == APR_SUCCESS && apr_ipsubnet_test(host, peer);
 }
 
@@ -174,11 +185,13 @@ static bool is_ourselves(const demit_client_session_t *session)
     const apr_array_header_t *listeners = session->context->settings->listeners;
     apr_sockaddr_t *peer = demit_conn_peer(session->conn);
     apr_sockaddr_t *local = demit_conn_local(session->conn);
-    if (peer == NULL || local == NULL || !apr_sockaddr_equal(peer, local))
+    if (peer == NULL || local == NULL || !apr_sockaddr_equal(peer, local)) {
         return false;
+    }
     for (int i = 0; i < listeners->nelts; i++) {
-        if (is_listener_at(&APR_ARRAY_IDX(listeners, i, demit_listen_settings_t), peer, session->pool))
+        if (is_listener_at(&APR_ARRAY_IDX(listeners, i, demit_listen_settings_t), peer, session->pool)) {
             return true;
+        }
     }
     return false;
 }
@@ -208,8 +221,9 @@ static size_t on_input(demit_conn_t *conn, void *baton, const char *bytes, size_
         size_t consumed = 0;
         demit_reply_progress_t progress = demit_reply_read(&session->reply, bytes + used, size - used, &consumed);
         used += consumed;
-        if (progress == DEMIT_REPLY_MORE)
+        if (progress == DEMIT_REPLY_MORE) {
             break;
+        }
         if (progress == DEMIT_REPLY_JUNK) {
             demit_client_lose_by_nonsense(session, "sent what is no reply");
             break;
@@ -232,8 +246,9 @@ static void on_drained(demit_conn_t *conn, void *baton)
 static void on_body_change(void *baton)
 {
     demit_client_session_t *session = baton;
-    if (!session->now.sending)
+    if (!session->now.sending) {
         return; /* read ahead */
+    }
     demit_client_feed(session);
     arm(session);
 }
@@ -245,8 +260,9 @@ static const demit_conn_handler_t handler = {on_connected, on_input, on_drained,
 
 static const char *name_peer(const demit_hop_t *hop, apr_pool_t *pool)
 {
-    if (hop->ip == NULL)
+    if (hop->ip == NULL) {
         return hop->host;
+    }
     return apr_psprintf(pool, "%s[%s]:%u", hop->host, hop->ip, (unsigned)hop->address->port);
 }
 
@@ -255,8 +271,9 @@ apr_status_t demit_client_session_open(demit_client_session_t **session, demit_c
 {
     apr_pool_t *pool = NULL;
     apr_status_t status = apr_pool_create(&pool, context->pool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     apr_pool_tag(pool, "client session");
     demit_client_session_t *made = apr_pcalloc(pool, sizeof(*made));
     made->context = context;
@@ -314,10 +331,11 @@ void demit_client_transaction_over(demit_client_session_t *session)
     end_transaction(session, true);
     session->phase = DEMIT_CLIENT_READY;
     demit_timer_stop(&session->timer);
-    if (session->surplus) /* "421 closing" behind the last reply, or worse: no next message into this */
+    if (session->surplus) { /* "421 closing" behind the last reply, or worse: no next message into this */
         demit_client_lose_by_nonsense(session, "went on talking after its last reply");
-    else
+    } else {
         session->owner->finished(session->owner_baton, session);
+    }
 }
 
 /* Chooses the recipients that this peer can take; the others get their result now. */
@@ -325,12 +343,14 @@ static void choose_recipients(demit_client_session_t *session, demit_delivery_t 
 {
     demit_transaction_t *now = &session->now;
     const demit_refusal_t *refusal = demit_message_refusal(delivery->envelope, &session->offer);
-    if (refusal != NULL)
+    if (refusal != NULL) {
         demit_delivery_set_all(delivery, DEMIT_RESULT_FAILED, refusal->status, refusal->text, false);
+    }
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
         demit_delivery_recipient_t *recipient = &delivery->recipients[i];
-        if (recipient->result != DEMIT_RESULT_NONE)
+        if (recipient->result != DEMIT_RESULT_NONE) {
             continue;
+        }
         refusal = demit_recipient_refusal(recipient->recipient, &session->offer);
         if (refusal != NULL) {
             recipient->result = DEMIT_RESULT_FAILED;

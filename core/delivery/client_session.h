@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client_context.h"
-#include "route.h"
+#include "core/delivery/client_context.h"
+#include "core/delivery/route.h"
 
 typedef struct demit_client_session demit_client_session_t;
 

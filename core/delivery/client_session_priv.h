@@ -2,11 +2,11 @@
 #ifndef DEMIT_CLIENT_SESSION_PRIV_H
 #define DEMIT_CLIENT_SESSION_PRIV_H
 
-#include "client_session.h"
+#include "core/delivery/client_session.h"
 
-#include "client_body.h"
-#include "client_peer.h"
-#include "client_reply.h"
+#include "core/delivery/client_body.h"
+#include "core/delivery/client_peer.h"
+#include "core/delivery/client_reply.h"
 
 typedef enum demit_client_phase {
     DEMIT_CLIENT_CONNECTING,

@@ -1,4 +1,4 @@
-#include "dsn.h"
+#include "core/delivery/dsn.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,9 +39,11 @@ static const char *text_end(const text_t *text)
 
 static bool is_ascii(const char *text)
 {
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text > 0x7f)
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text > 0x7f) {
             return false;
+        }
+    }
     return true;
 }
 
@@ -57,13 +59,17 @@ static size_t utf8_sequence(const unsigned char *bytes)
                  {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3}, {0xf0, 0xf0, 0x90, 0xbf, 4},
                  {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4}};
     for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-        if (bytes[0] < forms[i].first || bytes[0] > forms[i].last)
+        if (bytes[0] < forms[i].first || bytes[0] > forms[i].last) {
             continue;
-        if (bytes[1] < forms[i].low || bytes[1] > forms[i].high)
+        }
+        if (bytes[1] < forms[i].low || bytes[1] > forms[i].high) {
             return 0;
-        for (size_t n = 2; n < forms[i].size; n++)
-            if (bytes[n] < 0x80 || bytes[n] > 0xbf)
+        }
+        for (size_t n = 2; n < forms[i].size; n++) {
+            if (bytes[n] < 0x80 || bytes[n] > 0xbf) {
                 return 0;
+            }
+        }
         return forms[i].size;
     }
     return 0;
@@ -76,16 +82,18 @@ static char *printable(const text_t *text, const char *value)
     for (unsigned char *at = (unsigned char *)clean; *at != '\0';) {
         size_t sequence = *at > 0x7f && text->utf8 ? utf8_sequence(at) : 0;
         /* U+0080 … U+009F are control characters too. */
-        if (sequence == 2 && at[0] == 0xc2 && at[1] < 0xa0)
+        if (sequence == 2 && at[0] == 0xc2 && at[1] < 0xa0) {
             sequence = 0;
+        }
         if (sequence > 0) {
             at += sequence;
             continue;
         }
-        if (*at < 0x20 || *at == 0x7f)
+        if (*at < 0x20 || *at == 0x7f) {
             *at = ' ';
-        else if (*at > 0x7f)
+        } else if (*at > 0x7f) {
             *at = '?';
+        }
         at++;
     }
     return clean;
@@ -96,16 +104,21 @@ static char *printable(const text_t *text, const char *value)
 static size_t line_break(const char *value, size_t room)
 {
     size_t size = strlen(value);
-    if (size <= room)
+    if (size <= room) {
         return size;
-    for (size_t at = room; at > 0; at--)
-        if (value[at] == ' ')
+    }
+    for (size_t at = room; at > 0; at--) {
+        if (value[at] == ' ') {
             return at;
+        }
+    }
     const char *space = strchr(value + room, ' ');
     size_t end = space != NULL ? (size_t)(space - value) : size;
-    if (end > LINE_MAX_BYTES)
-        for (end = LINE_MAX_BYTES; end > 1 && ((unsigned char)value[end] & 0xc0) == 0x80;)
+    if (end > LINE_MAX_BYTES) {
+        for (end = LINE_MAX_BYTES; end > 1 && ((unsigned char)value[end] & 0xc0) == 0x80;) {
             end--;
+        }
+    }
     return end;
 }
 
@@ -118,10 +131,12 @@ static void put_folded(text_t *text, size_t column, const char *value, const cha
         size_t size = line_break(rest, room);
         put(text, "%.*s\r\n", (int)size, rest);
         rest += size;
-        while (*rest == ' ')
+        while (*rest == ' ') {
             rest++;
-        if (*rest == '\0')
+        }
+        if (*rest == '\0') {
             return;
+        }
         put(text, "%s", indent);
         column = strlen(indent);
     }
@@ -140,8 +155,9 @@ static void put_field(text_t *text, const char *name, const char *type, const ch
 
 static int hex_digit(char c)
 {
-    if (c >= '0' && c <= '9')
+    if (c >= '0' && c <= '9') {
         return c - '0';
+    }
     return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1; /* RFC 3461 section 4: upper case only */
 }
 
@@ -178,17 +194,20 @@ static const char *date_text(int64_t wall_us, char date[DATE_SIZE])
 
 static bool has_action(const demit_dsn_t *dsn, demit_dsn_action_t action)
 {
-    for (uint32_t i = 0; i < dsn->recipient_count; i++)
-        if (dsn->recipients[i].action == action)
+    for (uint32_t i = 0; i < dsn->recipient_count; i++) {
+        if (dsn->recipients[i].action == action) {
             return true;
+        }
+    }
     return false;
 }
 
 demit_dsn_return_t demit_dsn_choose_return(const demit_dsn_t *dsn)
 {
     /* Only of a failed message more than the header may be returned: the others are still on their way, or there. */
-    if (!has_action(dsn, DEMIT_DSN_FAILED))
+    if (!has_action(dsn, DEMIT_DSN_FAILED)) {
         return DEMIT_DSN_RETURN_HEADER;
+    }
     switch (dsn->original->ret) {
     case DEMIT_RET_FULL:
         return DEMIT_DSN_RETURN_FULL;
@@ -204,12 +223,14 @@ demit_dsn_return_t demit_dsn_choose_return(const demit_dsn_t *dsn)
 static bool is_international(const demit_dsn_t *dsn)
 {
     const demit_envelope_t *original = dsn->original;
-    if (!is_ascii(original->sender))
+    if (!is_ascii(original->sender)) {
         return true;
+    }
     for (uint32_t i = 0; i < dsn->recipient_count; i++) {
         const demit_recipient_t *recipient = dsn->recipients[i].recipient;
-        if (!is_ascii(recipient->address) || (recipient->accepted != NULL && !is_ascii(recipient->accepted)))
+        if (!is_ascii(recipient->address) || (recipient->accepted != NULL && !is_ascii(recipient->accepted))) {
             return true;
+        }
     }
     uint32_t both = DEMIT_MESSAGE_SMTPUTF8 | DEMIT_MESSAGE_HEADER_8BIT;
     return dsn->what != DEMIT_DSN_RETURN_NOTHING && (original->flags & both) == both;
@@ -217,10 +238,12 @@ static bool is_international(const demit_dsn_t *dsn)
 
 static const char *subject_of(const demit_dsn_t *dsn)
 {
-    if (has_action(dsn, DEMIT_DSN_FAILED))
+    if (has_action(dsn, DEMIT_DSN_FAILED)) {
         return "Undelivered mail returned to sender";
-    if (has_action(dsn, DEMIT_DSN_DELAYED))
+    }
+    if (has_action(dsn, DEMIT_DSN_DELAYED)) {
         return "Your mail is delayed; no action is needed";
+    }
     return "Your mail was delivered";
 }
 
@@ -270,26 +293,30 @@ static void put_for_people(text_t *text, const demit_dsn_t *dsn)
                                                DEMIT_DSN_RELAYED};
     put(text, "This is the mail system at %s.\r\n", dsn->hostname);
     for (size_t kind = 0; kind < sizeof(order) / sizeof(order[0]); kind++) {
-        if (!has_action(dsn, order[kind]))
+        if (!has_action(dsn, order[kind])) {
             continue;
+        }
         put(text, "\r\n%s\r\n", action_sentence(order[kind]));
         for (uint32_t i = 0; i < dsn->recipient_count; i++) {
             const demit_dsn_recipient_t *recipient = &dsn->recipients[i];
-            if (recipient->action != order[kind])
+            if (recipient->action != order[kind]) {
                 continue;
+            }
             put(text, "\r\n");
             const char *accepted = recipient->recipient->accepted;
             put_address(text, "", accepted != NULL ? accepted : recipient->recipient->address);
-            if (accepted != NULL)
+            if (accepted != NULL) {
                 put_address(text, "here known as ", recipient->recipient->address);
+            }
             put(text, "    ");
             put_folded(text, 4, recipient->diagnostic, "    ");
         }
     }
     char date[DATE_SIZE];
-    if (has_action(dsn, DEMIT_DSN_DELAYED))
+    if (has_action(dsn, DEMIT_DSN_DELAYED)) {
         put(text, "\r\nIt will be returned to you if it is not delivered by\r\n%s.\r\n",
             date_text(dsn->retry_until_us, date));
+    }
 }
 
 /* RFC 3464 section 2.2. */
@@ -297,8 +324,9 @@ static void put_message_fields(text_t *text, const demit_dsn_t *dsn)
 {
     char date[DATE_SIZE];
     /* RFC 3461 section 6.3 (a) */
-    if (dsn->original->envid != NULL)
+    if (dsn->original->envid != NULL) {
         put_field(text, "Original-Envelope-Id", "", decode_xtext(dsn->original->envid, text->pool));
+    }
     put(text, "Reporting-MTA: dns; %s\r\n", dsn->hostname);
     put(text, "Arrival-Date: %s\r\n", date_text(dsn->original->arrived_us, date));
 }
@@ -307,8 +335,9 @@ static void put_message_fields(text_t *text, const demit_dsn_t *dsn)
 static void put_original_recipient(text_t *text, const char *orcpt)
 {
     const char *semicolon = strchr(orcpt, ';');
-    if (semicolon == NULL)
+    if (semicolon == NULL) {
         return;
+    }
     const char *type =
         apr_psprintf(text->pool, "%.*s", (int)(semicolon - orcpt < TYPE_MAX ? semicolon - orcpt : TYPE_MAX), orcpt);
     bool is_utf8 = strncasecmp(orcpt, "utf-8;", 6) == 0;
@@ -322,18 +351,22 @@ static void put_recipient_fields(text_t *text, const demit_dsn_t *dsn, const dem
     char date[DATE_SIZE];
     const char *address = recipient->recipient->address;
     put(text, "\r\n");
-    if (recipient->recipient->original != NULL)
+    if (recipient->recipient->original != NULL) {
         put_original_recipient(text, recipient->recipient->original);
+    }
     put_field(text, "Final-Recipient", is_ascii(address) ? "rfc822" : "utf-8", address);
     put(text, "Action: %s\r\n", action_name(recipient->action));
     put_field(text, "Status", "", recipient->status);
-    if (dsn->remote_host != NULL)
+    if (dsn->remote_host != NULL) {
         put_field(text, "Remote-MTA", "dns", dsn->remote_host);
-    if (recipient->action != DEMIT_DSN_DELIVERED && recipient->action != DEMIT_DSN_RELAYED)
+    }
+    if (recipient->action != DEMIT_DSN_DELIVERED && recipient->action != DEMIT_DSN_RELAYED) {
         put_field(text, "Diagnostic-Code", recipient->diagnostic_is_smtp ? "smtp" : "x-demit", recipient->diagnostic);
+    }
     put(text, "Last-Attempt-Date: %s\r\n", date_text(dsn->now_us, date));
-    if (recipient->action == DEMIT_DSN_DELAYED)
+    if (recipient->action == DEMIT_DSN_DELAYED) {
         put(text, "Will-Retry-Until: %s\r\n", date_text(dsn->retry_until_us, date));
+    }
 }
 
 /* The header of the part that holds the original. */
@@ -346,8 +379,9 @@ static void put_returned_type(text_t *text, const demit_dsn_t *dsn, bool interna
         high &= DEMIT_MESSAGE_HEADER_8BIT;
     }
     put(text, "--%s\r\nContent-Description: the message\r\nContent-Type: %s\r\n", dsn->boundary, type);
-    if (high != 0)
+    if (high != 0) {
         put(text, "Content-Transfer-Encoding: 8bit\r\n");
+    }
     put(text, "\r\n");
 }
 
@@ -361,11 +395,13 @@ static const char *body_text(const demit_dsn_t *dsn, bool international, apr_poo
     put(&text, "\r\n--%s\r\nContent-Type: message/%sdelivery-status\r\n%s\r\n", dsn->boundary,
         international ? "global-" : "", encoding);
     put_message_fields(&text, dsn);
-    for (uint32_t i = 0; i < dsn->recipient_count; i++)
+    for (uint32_t i = 0; i < dsn->recipient_count; i++) {
         put_recipient_fields(&text, dsn, &dsn->recipients[i]);
+    }
     put(&text, "\r\n");
-    if (dsn->what != DEMIT_DSN_RETURN_NOTHING)
+    if (dsn->what != DEMIT_DSN_RETURN_NOTHING) {
         put_returned_type(&text, dsn, international);
+    }
     return text_end(&text);
 }
 
@@ -381,8 +417,9 @@ static const char *header_text(const demit_dsn_t *dsn, bool international, bool 
     put(&text, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n");
     put(&text, "Content-Type: multipart/report; report-type=%sdelivery-status;\r\n    boundary=\"%s\"\r\n",
         international ? "global-" : "", dsn->boundary);
-    if (is_8bit)
+    if (is_8bit) {
         put(&text, "Content-Transfer-Encoding: 8bit\r\n");
+    }
     put(&text, "\r\n");
     return text_end(&text);
 }
@@ -411,15 +448,19 @@ const char *demit_dsn_head(const demit_dsn_t *dsn, uint32_t *flags, apr_pool_t *
     bool international = is_international(dsn);
     const char *body = body_text(dsn, international, pool);
     *flags = DEMIT_MESSAGE_BOUNCE | returned_flags(dsn);
-    if (!is_ascii(body) || international)
+    if (!is_ascii(body) || international) {
         *flags |= DEMIT_MESSAGE_BODY_8BIT;
-    if ((*flags & DEMIT_MESSAGE_BODY_8BIT) != 0)
+    }
+    if ((*flags & DEMIT_MESSAGE_BODY_8BIT) != 0) {
         *flags |= DEMIT_MESSAGE_8BITMIME;
+    }
     const char *header = header_text(dsn, international, (*flags & DEMIT_MESSAGE_BODY_8BIT) != 0, pool);
-    if (!is_ascii(header))
+    if (!is_ascii(header)) {
         *flags |= DEMIT_MESSAGE_HEADER_8BIT | DEMIT_MESSAGE_SMTPUTF8;
-    if (strstr(body, "\n.") != NULL)
+    }
+    if (strstr(body, "\n.") != NULL) {
         *flags |= DEMIT_MESSAGE_LEADING_DOT;
+    }
     return apr_pstrcat(pool, header, body, NULL);
 }
 
@@ -434,11 +475,13 @@ size_t demit_dsn_header_size(const char *bytes, size_t size)
     size_t line = 0;
     while (line < size) {
         const char *end = memchr(bytes + line, '\n', size - line);
-        if (end == NULL)
+        if (end == NULL) {
             return line;
+        }
         size_t next = (size_t)(end - bytes) + 1;
-        if (next - line == 1 || (next - line == 2 && bytes[line] == '\r'))
+        if (next - line == 1 || (next - line == 2 && bytes[line] == '\r')) {
             return line;
+        }
         line = next;
     }
     return line;

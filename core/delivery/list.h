@@ -45,8 +45,9 @@ static inline void demit_list_remove(demit_link_t *link)
 static inline demit_link_t *demit_list_shift(demit_link_t *head)
 {
     demit_link_t *first = head->next;
-    if (first == head)
+    if (first == head) {
         return NULL;
+    }
     demit_list_remove(first);
     return first;
 }

@@ -2,7 +2,7 @@
  * The Maildir transport: what the queue hands over in one go is written by one disk worker in one go, so that messages
  * for the same mailbox share the sync of its directory.
  */
-#include "maildir.h"
+#include "core/delivery/maildir.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -39,11 +39,13 @@ static void end_run(maildir_t *maildir)
     (void)apr_thread_mutex_lock(maildir->mutex);
     bool is_last = --maildir->runs == 0;
     void (*stopped)(void *baton) = is_last ? maildir->stopped : NULL;
-    if (stopped != NULL)
+    if (stopped != NULL) {
         maildir->stopped = NULL;
+    }
     (void)apr_thread_mutex_unlock(maildir->mutex);
-    if (stopped != NULL)
+    if (stopped != NULL) {
         stopped(maildir->stopped_baton);
+    }
 }
 
 /* Disk worker. */
@@ -56,13 +58,15 @@ static void store_all(demit_task_t *task)
     if (apr_pool_create(&pool, NULL) == APR_SUCCESS) {
         apr_pool_tag(pool, "maildir");
         demit_maildir_store_t *store = demit_maildir_store_begin(&maildir->context, pool);
-        for (uint32_t i = 0; i < run->count; i++)
+        for (uint32_t i = 0; i < run->count; i++) {
             demit_maildir_store_add(store, run->deliveries[i]);
+        }
         demit_maildir_store_finish(store);
         apr_pool_destroy(pool);
     }
-    for (uint32_t i = 0; i < run->count; i++)
+    for (uint32_t i = 0; i < run->count; i++) {
         demit_queue_report(maildir->options.queue, run->deliveries[i]);
+    }
     free(run);
     end_run(maildir);
 }
@@ -72,8 +76,9 @@ static void start(demit_transport_t *transport, demit_delivery_t **deliveries, u
     maildir_t *maildir = (maildir_t *)(void *)transport;
     run_t *run = malloc(sizeof(*run) + count * sizeof(run->deliveries[0]));
     if (run == NULL) {
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; i < count; i++) {
             demit_queue_report(maildir->options.queue, deliveries[i]); /* no result: deferred */
+        }
         return;
     }
     run->task.run = store_all;
@@ -96,8 +101,9 @@ static void stop(demit_transport_t *transport, void (*stopped)(void *baton), voi
         maildir->stopped_baton = baton;
     }
     (void)apr_thread_mutex_unlock(maildir->mutex);
-    if (is_idle)
+    if (is_idle) {
         stopped(baton);
+    }
 }
 
 apr_status_t demit_transport_maildir_create(demit_transport_t **transport, const demit_transport_options_t *options,
@@ -113,7 +119,8 @@ apr_status_t demit_transport_maildir_create(demit_transport_t **transport, const
                                                  .baton = maildir};
     atomic_init(&maildir->number, 0);
     apr_status_t status = apr_thread_mutex_create(&maildir->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         *transport = &maildir->transport;
+    }
     return status;
 }

@@ -1,4 +1,4 @@
-#include "maildir.h"
+#include "core/delivery/maildir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,9 +12,11 @@ enum { COMPONENT_MAX = 255, DIRECTORY_MODE = 0700 };
 
 static void fold(char *text)
 {
-    for (; *text != '\0'; text++)
-        if (*text >= 'A' && *text <= 'Z')
+    for (; *text != '\0'; text++) {
+        if (*text >= 'A' && *text <= 'Z') {
             *text = (char)(*text - 'A' + 'a');
+        }
+    }
 }
 
 /* "a\"b" is a"b (RFC 5321 section 4.1.2: the quoted and the bare form are one mailbox). */
@@ -22,11 +24,13 @@ static char *unquote(const char *local_part, apr_pool_t *pool)
 {
     char *plain = apr_pstrdup(pool, local_part), *out = plain;
     size_t size = strlen(local_part);
-    if (size < 2 || local_part[0] != '"' || local_part[size - 1] != '"')
+    if (size < 2 || local_part[0] != '"' || local_part[size - 1] != '"') {
         return plain;
+    }
     for (size_t in = 1; in < size - 1; in++) {
-        if (local_part[in] == '\\' && in + 1 < size - 1)
+        if (local_part[in] == '\\' && in + 1 < size - 1) {
             in++;
+        }
         *out++ = local_part[in];
     }
     *out = '\0';
@@ -35,25 +39,30 @@ static char *unquote(const char *local_part, apr_pool_t *pool)
 
 static void cut_extension(char *local_part, const char *delimiter)
 {
-    if (delimiter == NULL || delimiter[0] == '\0' || local_part[0] == '\0')
+    if (delimiter == NULL || delimiter[0] == '\0' || local_part[0] == '\0') {
         return;
+    }
     char *found = strchr(local_part + 1, delimiter[0]);
-    if (found != NULL)
+    if (found != NULL) {
         *found = '\0';
+    }
 }
 
 /* Whether VALUE can only ever name something within a directory, and can be shown on a terminal. */
 static bool is_harmless(const char *value)
 {
     size_t size = strlen(value);
-    if (size == 0 || size > COMPONENT_MAX || value[0] == '.')
+    if (size == 0 || size > COMPONENT_MAX || value[0] == '.') {
         return false;
+    }
     for (size_t i = 0; i < size; i++) {
         unsigned char c = (unsigned char)value[i];
-        if (c < 0x20 || c == 0x7f || c == '/')
+        if (c < 0x20 || c == 0x7f || c == '/') {
             return false;
-        if (c == 0xc2 && (unsigned char)value[i + 1] < 0xa0) /* U+0080 … U+009F: control characters */
+        }
+        if (c == 0xc2 && (unsigned char)value[i + 1] < 0xa0) { /* U+0080 … U+009F: control characters */
             return false;
+        }
     }
     return true;
 }
@@ -64,10 +73,12 @@ static bool is_harmless(const char *value)
 static size_t base_size(const char *template)
 {
     const char *end = strchr(template, '%');
-    if (end == NULL)
+    if (end == NULL) {
         end = template + strlen(template);
-    while (end > template && *end != '/')
+    }
+    while (end > template && *end != '/') {
         end--;
+    }
     return (size_t)(end - template);
 }
 
@@ -79,11 +90,13 @@ static const char *expand(const char *template, const char *domain, const char *
         size_t plain = strcspn(template, "%");
         APR_ARRAY_PUSH(pieces, const char *) = apr_pstrndup(pool, template, plain);
         template += plain;
-        if (*template == '\0')
+        if (*template == '\0') {
             break;
+        }
         char what = template[1];
-        if (what != 'd' && what != 'u' && what != '%')
+        if (what != 'd' && what != 'u' && what != '%') {
             return NULL;
+        }
         APR_ARRAY_PUSH(pieces, const char *) = what == 'd' ? domain : what == 'u' ? user : "%";
         template += 2;
     }
@@ -95,8 +108,9 @@ static bool are_components_sound(const char *relative)
     while (*relative != '\0') {
         size_t size = strcspn(relative, "/");
         if (size > COMPONENT_MAX || (size == 1 && relative[0] == '.') ||
-            (size == 2 && relative[0] == '.' && relative[1] == '.'))
+            (size == 2 && relative[0] == '.' && relative[1] == '.')) {
             return false;
+        }
         relative += size;
         relative += strspn(relative, "/");
     }
@@ -106,25 +120,30 @@ static bool are_components_sound(const char *relative)
 apr_status_t demit_mailbox_locate(demit_mailbox_t *mailbox, const demit_domain_settings_t *settings, const char *domain,
                                   const char *local_part, apr_pool_t *result_pool)
 {
-    if (settings->maildir == NULL || settings->maildir[0] != '/')
+    if (settings->maildir == NULL || settings->maildir[0] != '/') {
         return APR_EGENERAL;
+    }
     char *folded_domain = apr_pstrdup(result_pool, domain);
     char *user = unquote(local_part, result_pool);
     cut_extension(user, settings->recipient_delimiter);
     fold(folded_domain);
     fold(user);
-    if (!is_harmless(folded_domain) || !is_harmless(user))
+    if (!is_harmless(folded_domain) || !is_harmless(user)) {
         return APR_EINVAL;
+    }
 
     char *template = apr_pstrdup(result_pool, settings->maildir);
-    for (size_t size = strlen(template); size > 1 && template[size - 1] == '/'; size--)
+    for (size_t size = strlen(template); size > 1 && template[size - 1] == '/'; size--) {
         template[size - 1] = '\0';
+    }
     size_t size = base_size(template);
     const char *relative = expand(template + size + 1, folded_domain, user, result_pool);
-    if (relative == NULL || *relative == '\0')
+    if (relative == NULL || *relative == '\0') {
         return APR_EGENERAL;
-    if (!are_components_sound(relative))
+    }
+    if (!are_components_sound(relative)) {
         return APR_EINVAL;
+    }
     /* The dot lets the base itself be a symbolic link: O_NOFOLLOW is about the last component. */
     mailbox->base = apr_pstrcat(result_pool, apr_pstrndup(result_pool, template, size), "/.", NULL);
     mailbox->relative = relative;
@@ -136,14 +155,17 @@ apr_status_t demit_mailbox_locate(demit_mailbox_t *mailbox, const demit_domain_s
 int demit_mailbox_enter(const demit_files_t *files, int directory, const char *name, bool create, int *fd)
 {
     int error = files->open(files, directory, name, O_RDONLY | O_DIRECTORY, 0, fd);
-    if (error != ENOENT || !create)
+    if (error != ENOENT || !create) {
         return error;
+    }
     error = files->mkdir(files, directory, name, DIRECTORY_MODE);
-    if (error != 0 && error != EEXIST) /* another worker may have been faster */
+    if (error != 0 && error != EEXIST) { /* another worker may have been faster */
         return error;
+    }
     error = files->sync_directory(files, directory);
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     return files->open(files, directory, name, O_RDONLY | O_DIRECTORY, 0, fd);
 }
 
@@ -151,8 +173,9 @@ int demit_mailbox_open(const demit_mailbox_t *mailbox, const demit_files_t *file
 {
     int directory;
     int error = files->open(files, AT_FDCWD, mailbox->base, O_RDONLY | O_DIRECTORY, 0, &directory);
-    if (error != 0)
+    if (error != 0) {
         return error == ENOENT ? EIO : error;
+    }
     for (const char *rest = mailbox->relative; error == 0 && *rest != '\0';) {
         char name[COMPONENT_MAX + 1];
         size_t size = strcspn(rest, "/");
@@ -165,8 +188,9 @@ int demit_mailbox_open(const demit_mailbox_t *mailbox, const demit_files_t *file
         (void)files->close(files, directory);
         directory = inner;
     }
-    if (error == 0)
+    if (error == 0) {
         *fd = directory;
+    }
     return error;
 }
 
@@ -175,13 +199,16 @@ apr_status_t demit_maildir_exists(const demit_domain_settings_t *domain, const c
 {
     demit_mailbox_t mailbox;
     apr_status_t status = demit_mailbox_locate(&mailbox, domain, domain_name, local_part, scratch_pool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status == APR_EINVAL ? APR_ENOENT : status;
+    }
     int fd;
     int error = demit_mailbox_open(&mailbox, &demit_files_system, false, &fd);
-    if (error == 0)
+    if (error == 0) {
         (void)demit_files_system.close(&demit_files_system, fd);
-    if (error == ENOENT && domain->maildir_create)
+    }
+    if (error == ENOENT && domain->maildir_create) {
         return APR_SUCCESS;
+    }
     return APR_FROM_OS_ERROR(error);
 }

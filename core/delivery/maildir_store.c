@@ -10,7 +10,7 @@
 
 #include "demit/log.h"
 
-#include "maildir.h"
+#include "core/delivery/maildir.h"
 
 enum { PIECE_SIZE = 64 * 1024, BOXES_MAX = 32, FILE_MODE = 0600, NAME_SIZE = 320 };
 
@@ -56,10 +56,11 @@ static void set_error(demit_delivery_recipient_t *recipient, int error, apr_pool
 {
     char text[128];
     const char *status = "4.3.0";
-    if (error == EDQUOT)
+    if (error == EDQUOT) {
         status = "4.2.2"; /* RFC 3463 3.3: mailbox full */
-    else if (error == ENOSPC)
+    } else if (error == ENOSPC) {
         status = "4.3.1"; /* 3.4: mail system full */
+    }
     apr_strerror(APR_FROM_OS_ERROR(error), text, sizeof(text));
     set_result(recipient, DEMIT_RESULT_DEFERRED, status,
                apr_pstrcat(pool, "the mailbox cannot be written: ", text, NULL));
@@ -87,8 +88,9 @@ static void close_box(demit_maildir_store_t *store, box_t *box)
 
 static void close_boxes(demit_maildir_store_t *store)
 {
-    for (unsigned i = 0; i < store->box_count; i++)
+    for (unsigned i = 0; i < store->box_count; i++) {
         close_box(store, &store->boxes[i]);
+    }
     store->box_count = 0;
 }
 
@@ -97,15 +99,18 @@ static int open_parts(demit_maildir_store_t *store, box_t *box, int directory)
     const demit_files_t *files = store->files;
     int cur;
     int error = demit_mailbox_enter(files, directory, "cur", true, &cur); /* readers want it */
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     (void)files->close(files, cur);
     error = demit_mailbox_enter(files, directory, "tmp", true, &box->tmp);
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     error = demit_mailbox_enter(files, directory, "new", true, &box->new);
-    if (error != 0)
+    if (error != 0) {
         (void)files->close(files, box->tmp);
+    }
     return error;
 }
 
@@ -113,24 +118,28 @@ static int open_parts(demit_maildir_store_t *store, box_t *box, int directory)
 static int find_box(demit_maildir_store_t *store, const demit_mailbox_t *mailbox, bool create, box_t **found)
 {
     const char *path = apr_pstrcat(store->pool, mailbox->base, "/", mailbox->relative, NULL);
-    for (unsigned i = 0; i < store->box_count; i++)
+    for (unsigned i = 0; i < store->box_count; i++) {
         if (strcmp(store->boxes[i].path, path) == 0) {
             *found = &store->boxes[i];
             return 0;
         }
-    if (store->box_count == BOXES_MAX)
+    }
+    if (store->box_count == BOXES_MAX) {
         close_boxes(store);
+    }
     int directory;
     int error = demit_mailbox_open(mailbox, store->files, create, &directory);
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     box_t *box = &store->boxes[store->box_count];
     *box = (box_t){.path = path};
     error = open_parts(store, box, directory);
     (void)store->files->close(store->files, directory);
     /* The mailbox is there, so what is missing in it is not a missing mailbox. */
-    if (error != 0)
+    if (error != 0) {
         return error == ENOENT ? EIO : error;
+    }
     store->box_count++;
     *found = box;
     return 0;
@@ -159,8 +168,9 @@ static size_t to_unix(char *out, const char *in, size_t size, bool *cr_held)
 {
     const char *end = in + size;
     char *at = out;
-    if (*cr_held && size > 0 && *in != '\n')
+    if (*cr_held && size > 0 && *in != '\n') {
         *at++ = '\r';
+    }
     *cr_held = false;
     while (in < end) {
         const char *cr = memchr(in, '\r', (size_t)(end - in));
@@ -168,12 +178,14 @@ static size_t to_unix(char *out, const char *in, size_t size, bool *cr_held)
         memcpy(at, in, plain);
         at += plain;
         in += plain;
-        if (cr == NULL)
+        if (cr == NULL) {
             break;
-        if (++in == end)
+        }
+        if (++in == end) {
             *cr_held = true;
-        else if (*in != '\n')
+        } else if (*in != '\n') {
             *at++ = '\r';
+        }
     }
     return (size_t)(at - out);
 }
@@ -181,8 +193,9 @@ static size_t to_unix(char *out, const char *in, size_t size, bool *cr_held)
 static int write_part(demit_maildir_store_t *store, int fd, const void *bytes, size_t size, uint64_t *offset)
 {
     struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
-    if (size == 0)
+    if (size == 0) {
         return 0;
+    }
     int error = store->files->pwritev(store->files, fd, &part, 1, *offset);
     *offset += size;
     return error;
@@ -196,14 +209,16 @@ static int write_file(demit_maildir_store_t *store, int fd, const char *head, ui
     for (uint64_t offset = 0; error == 0 && offset < store->size;) {
         size_t got;
         apr_status_t status = read_piece(store, offset, &got);
-        if (status != APR_SUCCESS || got == 0)
+        if (status != APR_SUCCESS || got == 0) {
             return EIO; /* the spool's disk; what the reader knows of it, it has logged */
+        }
         size_t converted = to_unix(store->out, store->in, got, &cr_held);
         error = write_part(store, fd, store->out, converted, size);
         offset += got;
     }
-    if (error == 0 && cr_held)
+    if (error == 0 && cr_held) {
         error = write_part(store, fd, "\r", 1, size);
+    }
     return error != 0 ? error : store->files->datasync(store->files, fd);
 }
 
@@ -219,10 +234,11 @@ static void make_name(const demit_maildir_store_t *store, uint64_t id, char name
                  (long)getpid(), store->context->next_number(store->context->baton), demit_id_format(id, id_text));
     size_t at = (size_t)used;
     for (const char *host = store->context->settings->hostname; *host != '\0' && at < 200; host++) {
-        if (*host == '/' || *host == ':')
+        if (*host == '/' || *host == ':') {
             at += (size_t)snprintf(name + at, NAME_SIZE - at, "\\%03o", (unsigned)*host);
-        else
+        } else {
             name[at++] = *host;
+        }
     }
     name[at] = '\0';
 }
@@ -236,18 +252,22 @@ static int put_into_box(demit_maildir_store_t *store, const box_t *box, uint64_t
     int fd;
     make_name(store, id, temporary);
     int error = files->open(files, box->tmp, temporary, O_WRONLY | O_CREAT | O_EXCL, FILE_MODE, &fd);
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     uint64_t size = 0;
     error = write_file(store, fd, head, &size);
     int close_error = files->close(files, fd); /* where a network file system tells of a full disk */
-    if (error == 0)
+    if (error == 0) {
         error = close_error;
+    }
     *name = apr_psprintf(store->pool, "%s,S=%" APR_UINT64_T_FMT, temporary, size);
-    if (error == 0)
+    if (error == 0) {
         error = files->rename(files, box->tmp, temporary, box->new, *name);
-    if (error != 0)
+    }
+    if (error != 0) {
         (void)files->unlink(files, box->tmp, temporary);
+    }
     return error;
 }
 
@@ -260,16 +280,20 @@ static bool was_here(const char *header, size_t size, const char *address)
         const char *end = memchr(header + line, '\n', size - line);
         size_t next = end != NULL ? (size_t)(end - header) + 1 : size;
         size_t length = next - line;
-        while (length > 0 && strchr("\r\n\t ", header[line + length - 1]) != NULL)
+        while (length > 0 && strchr("\r\n\t ", header[line + length - 1]) != NULL) {
             length--;
-        if (length == 0)
+        }
+        if (length == 0) {
             return false; /* the body begins */
+        }
         if (length > name_size && strncasecmp(header + line, name, name_size) == 0) {
             size_t value = line + name_size;
-            while (header[value] == ' ' || header[value] == '\t')
+            while (header[value] == ' ' || header[value] == '\t') {
                 value++;
-            if (line + length - value == address_size && strncasecmp(header + value, address, address_size) == 0)
+            }
+            if (line + length - value == address_size && strncasecmp(header + value, address, address_size) == 0) {
                 return true;
+            }
         }
         line = next;
     }
@@ -318,8 +342,9 @@ static void store_one(demit_maildir_store_t *store, demit_delivery_t *delivery, 
         no_mailbox(recipient);
         return;
     }
-    if (error == 0)
+    if (error == 0) {
         error = put_into_box(store, box, delivery->envelope->id, head_of(delivery, recipient), &name);
+    }
     if (error != 0) {
         log_trouble(&mailbox, error);
         set_error(recipient, error, delivery->pool);
@@ -357,10 +382,11 @@ void demit_maildir_store_add(demit_maildir_store_t *store, demit_delivery_t *del
     store->size = demit_spool_reader_size(store->reader);
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
         demit_delivery_recipient_t *recipient = &delivery->recipients[i];
-        if (read_piece(store, 0, &first) == APR_SUCCESS && was_here(store->in, first, recipient->recipient->address))
+        if (read_piece(store, 0, &first) == APR_SUCCESS && was_here(store->in, first, recipient->recipient->address)) {
             set_result(recipient, DEMIT_RESULT_FAILED, "5.4.6", "mail forwarding loop");
-        else
+        } else {
             store_one(store, delivery, recipient);
+        }
     }
     demit_spool_reader_close(store->reader);
 }

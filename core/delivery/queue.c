@@ -1,4 +1,4 @@
-#include "queue_priv.h"
+#include "core/delivery/queue_priv.h"
 
 #include <stdlib.h>
 
@@ -36,13 +36,14 @@ int64_t demit_queue_wall_us(const demit_queue_t *queue)
 void demit_queue_post(demit_queue_t *queue, demit_task_t *task)
 {
     demit_task_t *head = atomic_load_explicit(&queue->mailbox, memory_order_relaxed);
-    do
+    do {
         task->next = head;
-    while (!atomic_compare_exchange_weak_explicit(&queue->mailbox, &head, task, memory_order_release,
-                                                  memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&queue->mailbox, &head, task, memory_order_release,
+                                                    memory_order_relaxed));
     /* Whoever finds it empty wakes the queue; the others' tasks are seen by the same look. */
-    if (head == NULL)
+    if (head == NULL) {
         (void)apr_pollset_wakeup(queue->pollset);
+    }
 }
 
 /* Moves the mailbox, which is last in first out, to the end of an empty inbox in the order of posting. */
@@ -61,11 +62,13 @@ static void refill_inbox(demit_queue_t *queue)
 static void run_tasks(demit_queue_t *queue)
 {
     for (unsigned count = 0; count < TASKS_PER_TURN; count++) {
-        if (queue->inbox == NULL)
+        if (queue->inbox == NULL) {
             refill_inbox(queue);
+        }
         demit_task_t *task = queue->inbox;
-        if (task == NULL)
+        if (task == NULL) {
             return;
+        }
         queue->inbox = task->next;
         task->next = NULL;
         task->run(task);
@@ -79,8 +82,9 @@ static void line_up_what_is_due(demit_queue_t *queue)
     demit_wheel_advance(&queue->retries, queue->now_us, &queue->due);
     for (unsigned count = 0; count < TASKS_PER_TURN && !demit_list_is_empty(&queue->due); count++) {
         demit_leg_t *leg = DEMIT_CONTAINER_OF(queue->due.next, demit_leg_t, node.link);
-        if (leg->state == DEMIT_LEG_BLOCKED)
+        if (leg->state == DEMIT_LEG_BLOCKED) {
             leg->message->moving = false; /* nothing was heard of it: it stands where it stood, or a try will tell */
+        }
         demit_leg_set_state(queue, leg, DEMIT_LEG_READY, 0);
     }
 }
@@ -92,13 +96,16 @@ static int64_t earlier(int64_t one, int64_t other)
 
 static int64_t next_turn_us(demit_queue_t *queue)
 {
-    if (queue->inbox != NULL || !demit_list_is_empty(&queue->due))
+    if (queue->inbox != NULL || !demit_list_is_empty(&queue->due)) {
         return queue->now_us;
+    }
     int64_t next = earlier(demit_wheel_next_us(&queue->retries), demit_wheel_next_us(&queue->rests));
-    if (queue->unrecorded_count > 0)
+    if (queue->unrecorded_count > 0) {
         next = earlier(next, queue->rerecord_us);
-    if (queue->stopping)
+    }
+    if (queue->stopping) {
         next = earlier(next, queue->stop_deadline_us);
+    }
     return next;
 }
 
@@ -111,8 +118,9 @@ int64_t demit_queue_turn(demit_queue_t *queue)
         demit_queue_wake_destinations(queue);
         demit_queue_start_deliveries(queue);
     }
-    if (queue->unrecorded_count > 0 && queue->now_us >= queue->rerecord_us)
+    if (queue->unrecorded_count > 0 && queue->now_us >= queue->rerecord_us) {
         demit_queue_rerecord(queue);
+    }
     return next_turn_us(queue);
 }
 
@@ -123,8 +131,9 @@ int64_t demit_queue_turn(demit_queue_t *queue)
 static void sleep_until(demit_queue_t *queue, int64_t when_us)
 {
     int64_t pause_us = when_us - queue->clock.monotonic_us(queue->clock.baton);
-    if (pause_us <= 0 || atomic_load_explicit(&queue->mailbox, memory_order_relaxed) != NULL)
+    if (pause_us <= 0 || atomic_load_explicit(&queue->mailbox, memory_order_relaxed) != NULL) {
         return;
+    }
     apr_int32_t count = 0;
     const apr_pollfd_t *ready = NULL;
     (void)apr_pollset_poll(queue->pollset, earlier(pause_us, longest_sleep_us), &count, &ready);
@@ -152,8 +161,9 @@ static apr_status_t make_delivery_pool(demit_queue_t *queue)
     apr_allocator_t *allocator;
     apr_thread_mutex_t *mutex;
     apr_status_t status = apr_allocator_create(&allocator);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     status = apr_pool_create_ex(&queue->deliveries, queue->pool, NULL, allocator);
     if (status != APR_SUCCESS) {
         apr_allocator_destroy(allocator);
@@ -163,8 +173,9 @@ static apr_status_t make_delivery_pool(demit_queue_t *queue)
     apr_allocator_max_free_set(allocator, KEPT_FREE_BYTES);
     apr_pool_tag(queue->deliveries, "deliveries");
     status = apr_thread_mutex_create(&mutex, APR_THREAD_MUTEX_DEFAULT, queue->deliveries);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         apr_allocator_mutex_set(allocator, mutex);
+    }
     return status;
 }
 
@@ -194,17 +205,21 @@ apr_status_t demit_queue_create_with_clock(demit_queue_t **queue, const demit_qu
     demit_wheel_init(&made->rests, made->now_us);
 
     apr_status_t status = apr_pool_create(&made->pool, pool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     apr_pool_tag(made->pool, "queue");
     made->destinations = apr_hash_make(made->pool);
     status = apr_pool_create(&made->scratch, made->pool);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = make_delivery_pool(made);
-    if (status == APR_SUCCESS)
+    }
+    if (status == APR_SUCCESS) {
         status = apr_pollset_create(&made->pollset, 1, made->pool, APR_POLLSET_WAKEABLE | APR_POLLSET_NOCOPY);
-    if (status == APR_SUCCESS)
+    }
+    if (status == APR_SUCCESS) {
         status = demit_queue_index_init(&made->index);
+    }
     if (status != APR_SUCCESS) {
         apr_pool_destroy(made->pool);
         return status;
@@ -230,8 +245,9 @@ apr_status_t demit_queue_start(demit_queue_t *queue)
     demit_queue_set_mover(queue);
     queue->recovering = true;
     apr_status_t status = apr_thread_create(&queue->thread, NULL, run, queue, queue->pool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     return apr_thread_create(&queue->recovery_thread, NULL, demit_queue_recover, queue, queue->pool);
 }
 
@@ -245,12 +261,15 @@ void demit_queue_begin_stop(demit_queue_t *queue, int64_t grace_us)
 
 bool demit_queue_is_done(demit_queue_t *queue)
 {
-    if (!queue->stopping)
+    if (!queue->stopping) {
         return false;
-    if (queue->deliveries_under_way == 0 && queue->records_under_way == 0 && queue->inbox == NULL)
+    }
+    if (queue->deliveries_under_way == 0 && queue->records_under_way == 0 && queue->inbox == NULL) {
         return true;
-    if (queue->clock.monotonic_us(queue->clock.baton) < queue->stop_deadline_us)
+    }
+    if (queue->clock.monotonic_us(queue->clock.baton) < queue->stop_deadline_us) {
         return false;
+    }
     demit_log(DEMIT_LOG_WARNING, "queue_stopped", "deliveries=%u records=%llu note=\"given up after the grace period\"",
               queue->deliveries_under_way, (unsigned long long)queue->records_under_way);
     return true;
@@ -265,11 +284,13 @@ static void on_stop(demit_task_t *task)
 void demit_queue_stop(demit_queue_t *queue, int64_t grace_us)
 {
     apr_status_t status;
-    if (queue->recovery_thread != NULL)
+    if (queue->recovery_thread != NULL) {
         (void)apr_thread_join(&status, queue->recovery_thread);
+    }
     queue->recovery_thread = NULL;
-    if (queue->thread == NULL)
+    if (queue->thread == NULL) {
         return;
+    }
     queue->grace_us = grace_us;
     queue->stop_task.run = on_stop;
     demit_queue_post(queue, &queue->stop_task);

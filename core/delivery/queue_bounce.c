@@ -4,7 +4,7 @@
  * thread believes the outcome. If the disk would not take it, the failed recipients stay pending and are tried again:
  * a failure that nobody can be told of has not happened yet.
  */
-#include "queue_priv.h"
+#include "core/delivery/queue_priv.h"
 
 #include <string.h>
 
@@ -12,7 +12,7 @@
 
 #include "demit/log.h"
 
-#include "schedule.h"
+#include "core/delivery/schedule.h"
 
 enum { PIECE_SIZE = 64 * 1024 };
 
@@ -93,8 +93,9 @@ static void log_without_sender(const demit_delivery_t *delivery)
     char id[DEMIT_ID_TEXT_SIZE], to[DEMIT_LOG_VALUE_MAX];
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
         const demit_delivery_recipient_t *recipient = &delivery->recipients[i];
-        if (recipient->result != DEMIT_RESULT_FAILED)
+        if (recipient->result != DEMIT_RESULT_FAILED) {
             continue;
+        }
         demit_log(is_ours ? DEMIT_LOG_ERROR : DEMIT_LOG_WARNING, "double_bounce", "id=%s to=%s status=%s note=\"%s\"",
                   demit_id_format(delivery->envelope->id, id),
                   demit_log_quote(to, sizeof(to), recipient->recipient->address), recipient->status,
@@ -109,8 +110,9 @@ static void collect(const demit_queue_t *queue, const demit_delivery_t *delivery
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
         const demit_delivery_recipient_t *recipient = &delivery->recipients[i];
         demit_dsn_action_t action = DEMIT_DSN_FAILED;
-        if (!is_due(queue, delivery, recipient, &action))
+        if (!is_due(queue, delivery, recipient, &action)) {
             continue;
+        }
         due[dsn->recipient_count++] = (demit_dsn_recipient_t){.recipient = recipient->recipient,
                                                               .action = action,
                                                               .status = recipient->status,
@@ -143,8 +145,9 @@ static void open_original(bounce_t *bounce)
                   demit_id_format(bounce->dsn.original->id, id),
                   demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), status)));
     }
-    if (bounce->end == 0)
+    if (bounce->end == 0) {
         bounce->dsn.what = DEMIT_DSN_RETURN_NOTHING;
+    }
 }
 
 /* Committer's thread: there is room again. */
@@ -173,10 +176,11 @@ static apr_status_t step_read(bounce_t *bounce)
     uint64_t left = bounce->end - bounce->offset;
     bounce->piece_size = left < PIECE_SIZE ? (size_t)left : PIECE_SIZE;
     apr_status_t status = demit_spool_reader_read(bounce->reader, bounce->offset, bounce->piece, &bounce->piece_size);
-    if (status == APR_SUCCESS && bounce->piece_size == 0)
+    if (status == APR_SUCCESS && bounce->piece_size == 0) {
         bounce->end = bounce->offset;
-    else
+    } else {
         bounce->step = STEP_APPEND;
+    }
     bounce->offset += bounce->piece_size;
     return status;
 }
@@ -185,8 +189,9 @@ static apr_status_t step_read(bounce_t *bounce)
 static apr_status_t append(bounce_t *bounce, const char *bytes, size_t size, bounce_step_t next)
 {
     apr_status_t status = demit_spool_append(bounce->writer, bytes, size);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         bounce->step = next;
+    }
     return status;
 }
 
@@ -231,19 +236,23 @@ static void write_bounce(demit_task_t *task)
 {
     bounce_t *bounce = DEMIT_CONTAINER_OF(task, bounce_t, task);
     apr_status_t status = APR_SUCCESS;
-    while (status == APR_SUCCESS && bounce->step != STEP_COMMIT)
+    while (status == APR_SUCCESS && bounce->step != STEP_COMMIT) {
         status = take_step(bounce);
-    if (status == APR_EAGAIN)
+    }
+    if (status == APR_EAGAIN) {
         return; /* on_room() goes on, perhaps already */
-    if (bounce->reader != NULL)
+    }
+    if (bounce->reader != NULL) {
         demit_spool_reader_close(bounce->reader);
+    }
     bounce->reader = NULL;
     if (status == APR_SUCCESS) {
         demit_spool_commit(bounce->writer, &bounce->envelope, bounce->outcome, committed, bounce);
         return;
     }
-    if (bounce->writer != NULL)
+    if (bounce->writer != NULL) {
         demit_spool_discard(bounce->writer);
+    }
     finish(bounce, status);
 }
 
@@ -269,19 +278,22 @@ static void after_failure(demit_queue_t *queue, bounce_t *bounce)
     demit_log(DEMIT_LOG_ERROR, "notification_not_stored", "id=%s error=%s note=\"what failed stays in the queue\"",
               demit_id_format(bounce->dsn.original->id, id),
               demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), bounce->status)));
-    for (uint32_t i = 0; i < delivery->recipient_count; i++)
-        if (delivery->recipients[i].result == DEMIT_RESULT_FAILED)
+    for (uint32_t i = 0; i < delivery->recipient_count; i++) {
+        if (delivery->recipients[i].result == DEMIT_RESULT_FAILED) {
             delivery->recipients[i].result = DEMIT_RESULT_DEFERRED;
+        }
+    }
     demit_queue_apply(queue, delivery, demit_queue_outcome(queue, delivery), false);
 }
 
 static void on_bounce_done(demit_task_t *task)
 {
     bounce_t *bounce = DEMIT_CONTAINER_OF(task, bounce_t, task);
-    if (bounce->status == APR_SUCCESS)
+    if (bounce->status == APR_SUCCESS) {
         after_success(bounce->queue, bounce);
-    else
+    } else {
         after_failure(bounce->queue, bounce);
+    }
 }
 
 /* ---- beginning --------------------------------------------------------------------------------------------------- */
@@ -297,15 +309,18 @@ static void prepare(demit_queue_t *queue, demit_delivery_t *delivery, bounce_t *
     dsn->now_us = demit_queue_wall_us(queue);
     dsn->retry_until_us = message->arrived_us + delivery->settings->message_expiration_us;
     dsn->boundary = demit_dsn_boundary(dsn->id, delivery->pool);
-    for (uint32_t i = 0; i < dsn->recipient_count; i++)
-        if (dsn->recipients[i].action == DEMIT_DSN_DELAYED)
+    for (uint32_t i = 0; i < dsn->recipient_count; i++) {
+        if (dsn->recipients[i].action == DEMIT_DSN_DELAYED) {
             bounce->tells_delay = true;
+        }
+    }
 
     bounce->queue = queue;
     bounce->delivery = delivery;
     bounce->outcome = demit_queue_outcome(queue, delivery);
-    if (bounce->tells_delay)
+    if (bounce->tells_delay) {
         bounce->outcome->delay_dsn_sent = true;
+    }
     bounce->recipient.address = delivery->envelope->sender;
     bounce->recipient.notify = DEMIT_NOTIFY_NEVER; /* RFC 3461 section 6.1, where the next hop offers DSN */
     bounce->envelope.id = dsn->id;
@@ -324,8 +339,9 @@ bool demit_queue_bounce(demit_queue_t *queue, demit_delivery_t *delivery)
     }
     demit_dsn_t dsn = {.original = delivery->envelope};
     collect(queue, delivery, &dsn);
-    if (dsn.recipient_count == 0)
+    if (dsn.recipient_count == 0) {
         return false;
+    }
     bounce_t *bounce = apr_pcalloc(delivery->pool, sizeof(*bounce));
     bounce->dsn = dsn;
     prepare(queue, delivery, bounce);

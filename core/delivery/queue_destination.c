@@ -1,4 +1,4 @@
-#include "queue_priv.h"
+#include "core/delivery/queue_priv.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -46,11 +46,13 @@ static size_t make_key(char key[DEMIT_DOMAIN_SIZE], const char *domain, const de
 
 static char *gateway_name(const demit_domain_settings_t *settings, apr_pool_t *pool)
 {
-    if (settings->gateway_is_path)
+    if (settings->gateway_is_path) {
         return apr_pstrdup(pool, settings->gateway_host);
+    }
     unsigned port = settings->gateway_port != 0 ? settings->gateway_port : settings->remote_smtp_port;
-    if (strchr(settings->gateway_host, ':') != NULL)
+    if (strchr(settings->gateway_host, ':') != NULL) {
         return apr_psprintf(pool, "[%s]:%u", settings->gateway_host, port);
+    }
     return apr_psprintf(pool, "%s:%u", settings->gateway_host, port);
 }
 
@@ -60,8 +62,9 @@ static demit_destination_t *make_destination(demit_queue_t *queue, const char *d
     bool is_gateway = key_size > 0 && key[0] == '\0';
     const char *name = is_gateway ? gateway_name(settings, queue->scratch) : domain;
     demit_destination_t *made = calloc(1, sizeof(*made) + key_size + strlen(name) + 1);
-    if (made == NULL)
+    if (made == NULL) {
         return NULL;
+    }
     made->key_size = key_size;
     memcpy(made->key, key, key_size);
     strcpy(made->key + key_size, name);
@@ -107,28 +110,33 @@ void demit_destination_free(demit_queue_t *queue, demit_destination_t *destinati
 
 static uint32_t connections_allowed(const demit_destination_t *destination)
 {
-    if (destination->failing)
+    if (destination->failing) {
         return 1;
-    if (destination->is_maildir)
+    }
+    if (destination->is_maildir) {
         return DEMIT_MAILDIR_BATCHES;
+    }
     uint32_t allowed = destination->settings->max_outbound_connections;
     return allowed > 0 ? allowed : 1;
 }
 
 static bool has_work(const demit_destination_t *destination)
 {
-    if (destination->expiring)
+    if (destination->expiring) {
         return true;
+    }
     return !destination->resting && destination->ready > 0 && destination->batches < connections_allowed(destination);
 }
 
 /* A throttle with something in its window is worth remembering when all messages are gone. */
 static bool is_forgettable(demit_queue_t *queue, demit_destination_t *destination)
 {
-    if (destination->legs > 0 || destination->batches > 0 || destination->resting || destination->in_runnable)
+    if (destination->legs > 0 || destination->batches > 0 || destination->resting || destination->in_runnable) {
         return false;
-    if (destination->throttle == NULL)
+    }
+    if (destination->throttle == NULL) {
         return true;
+    }
     return demit_throttle_allowance(destination->throttle, queue->now_us) == destination->throttle->limit;
 }
 
@@ -152,8 +160,9 @@ void demit_destination_reconsider(demit_queue_t *queue, demit_destination_t *des
 void demit_destination_rest(demit_queue_t *queue, demit_destination_t *destination, int64_t until_us)
 {
     if (destination->resting) {
-        if (destination->node.due_us >= until_us)
+        if (destination->node.due_us >= until_us) {
             return;
+        }
         demit_wheel_remove(&destination->node);
     }
     destination->resting = true;
@@ -214,8 +223,9 @@ static void enter_state(demit_queue_t *queue, demit_leg_t *leg, demit_leg_state_
     switch (state) {
     case DEMIT_LEG_OVER:
         destination->legs--;
-        if (destination->last_recovered == &leg->by_age)
+        if (destination->last_recovered == &leg->by_age) {
             destination->last_recovered = leg->by_age.prev;
+        }
         demit_list_remove(&leg->by_age);
         break;
     case DEMIT_LEG_READY:
@@ -240,12 +250,14 @@ static void enter_state(demit_queue_t *queue, demit_leg_t *leg, demit_leg_state_
 
 void demit_leg_set_state(demit_queue_t *queue, demit_leg_t *leg, demit_leg_state_t state, int64_t due_us)
 {
-    if (state == DEMIT_LEG_READY && leg->message->moving)
+    if (state == DEMIT_LEG_READY && leg->message->moving) {
         state = DEMIT_LEG_BLOCKED;
+    }
     leave_state(queue, leg);
     enter_state(queue, leg, state, due_us);
-    if (state != DEMIT_LEG_ACTIVE)
+    if (state != DEMIT_LEG_ACTIVE) {
         demit_destination_reconsider(queue, leg->destination);
+    }
 }
 
 /* ---- deliveries ------------------------------------------------------------------------------------------------- */
@@ -259,8 +271,9 @@ static void take_recipients(demit_delivery_t *delivery, demit_leg_t *leg)
     delivery->recipients = apr_pcalloc(delivery->pool, most * sizeof(*delivery->recipients));
     for (uint32_t i = 0; i < message->recipient_count && delivery->recipient_count < most; i++) {
         demit_queued_recipient_t *recipient = &message->recipients[i];
-        if (recipient->leg != own || recipient->busy || recipient->state != DEMIT_RECIPIENT_PENDING)
+        if (recipient->leg != own || recipient->busy || recipient->state != DEMIT_RECIPIENT_PENDING) {
             continue;
+        }
         recipient->busy = true;
         demit_delivery_recipient_t *taken = &delivery->recipients[delivery->recipient_count++];
         taken->recipient = &delivery->envelope->recipients[i];
@@ -271,8 +284,9 @@ static void take_recipients(demit_delivery_t *delivery, demit_leg_t *leg)
 demit_delivery_t *demit_delivery_make(demit_queue_t *queue, demit_leg_t *leg, demit_batch_t *batch)
 {
     apr_pool_t *pool;
-    if (apr_pool_create(&pool, queue->deliveries) != APR_SUCCESS)
+    if (apr_pool_create(&pool, queue->deliveries) != APR_SUCCESS) {
         return NULL;
+    }
     apr_pool_tag(pool, "delivery");
     demit_delivery_t *delivery = apr_pcalloc(pool, sizeof(*delivery));
     demit_ticket_t *ticket = apr_pcalloc(pool, sizeof(*ticket));
@@ -290,8 +304,9 @@ demit_delivery_t *demit_delivery_make(demit_queue_t *queue, demit_leg_t *leg, de
     delivery->domain = apr_pstrdup(pool, domain);
     leg->under_way++;
     queue->deliveries_under_way++;
-    if (batch != NULL)
+    if (batch != NULL) {
         batch->outstanding++;
+    }
     return delivery;
 }
 
@@ -303,35 +318,41 @@ static uint32_t activate_leg(demit_queue_t *queue, demit_leg_t *leg, demit_batch
     demit_leg_set_state(queue, leg, DEMIT_LEG_ACTIVE, 0);
     for (; made < wanted; made++) {
         demit_delivery_t *delivery = demit_delivery_make(queue, leg, batch);
-        if (delivery == NULL)
+        if (delivery == NULL) {
             break;
+        }
         APR_ARRAY_PUSH(deliveries, demit_delivery_t *) = delivery;
     }
-    if (made == 0)
+    if (made == 0) {
         demit_leg_set_state(queue, leg, DEMIT_LEG_WAITING, queue->now_us + 1000000);
+    }
     return made;
 }
 
 /* How many messages the next connection to DESTINATION gets: what is ready, spread over what is allowed. */
 static uint64_t batch_size(const demit_queue_t *queue, const demit_destination_t *destination, uint32_t allowance)
 {
-    if (destination->failing || allowance == 1)
+    if (destination->failing || allowance == 1) {
         return 1;
+    }
     uint64_t free_connections = connections_allowed(destination) - destination->batches;
     uint64_t size = (destination->ready + free_connections - 1) / free_connections;
     uint64_t most = destination->is_maildir ? DEMIT_BATCH_MAX_MAILDIR : DEMIT_BATCH_MAX;
-    if (queue->deliveries_under_way >= DELIVERIES_IN_PLENTY)
+    if (queue->deliveries_under_way >= DELIVERIES_IN_PLENTY) {
         most = 1;
-    if (most > allowance)
+    }
+    if (most > allowance) {
         most = allowance;
+    }
     return size < most ? size : most;
 }
 
 static void hand_over(demit_queue_t *queue, demit_destination_t *destination, const apr_array_header_t *deliveries)
 {
     destination->batches++;
-    if (!destination->is_maildir)
+    if (!destination->is_maildir) {
         queue->connections++;
+    }
     demit_delivery_t **array = (demit_delivery_t **)(void *)deliveries->elts;
     if (destination->transport != NULL) {
         destination->transport->start(destination->transport, array, (uint32_t)deliveries->nelts);
@@ -348,8 +369,9 @@ static void hand_over(demit_queue_t *queue, demit_destination_t *destination, co
 static void start_batch(demit_queue_t *queue, demit_destination_t *destination)
 {
     uint32_t allowance = UINT32_MAX;
-    if (destination->throttle != NULL)
+    if (destination->throttle != NULL) {
         allowance = demit_throttle_allowance(destination->throttle, queue->now_us);
+    }
     if (allowance == 0) {
         demit_destination_rest(queue, destination, demit_throttle_next_us(destination->throttle));
         return;
@@ -365,12 +387,14 @@ static void start_batch(demit_queue_t *queue, demit_destination_t *destination)
     uint32_t messages = 0;
     for (uint64_t wanted = batch_size(queue, destination, allowance); wanted > 0; wanted--) {
         demit_leg_t *leg = DEMIT_CONTAINER_OF(destination->line.next, demit_leg_t, node.link);
-        if (activate_leg(queue, leg, batch, deliveries) == 0)
+        if (activate_leg(queue, leg, batch, deliveries) == 0) {
             break;
+        }
         messages++;
     }
-    if (destination->throttle != NULL)
+    if (destination->throttle != NULL) {
         demit_throttle_use(destination->throttle, messages);
+    }
     if (messages > 0) {
         hand_over(queue, destination, deliveries);
     } else {
@@ -392,10 +416,12 @@ static void expire_oldest(demit_queue_t *queue, demit_destination_t *destination
     while (link != &destination->by_age && deliveries->nelts < EXPIRED_PER_STEP) {
         demit_leg_t *leg = DEMIT_CONTAINER_OF(link, demit_leg_t, by_age);
         link = link->next;
-        if (demit_queue_age_us(queue, leg->message) < destination->settings->message_expiration_us)
+        if (demit_queue_age_us(queue, leg->message) < destination->settings->message_expiration_us) {
             break;
-        if (leg->state == DEMIT_LEG_READY && activate_leg(queue, leg, NULL, deliveries) == 0)
+        }
+        if (leg->state == DEMIT_LEG_READY && activate_leg(queue, leg, NULL, deliveries) == 0) {
             break;
+        }
     }
     destination->expiring = deliveries->nelts >= EXPIRED_PER_STEP;
     const char *text = destination->note != NULL ? destination->note->text : "the host cannot be reached";
@@ -412,14 +438,16 @@ static void run_line(demit_queue_t *queue, demit_link_t *runnable, uint32_t most
     uint32_t most_deliveries = DELIVERIES_IN_PLENTY + most_connections;
     while (!demit_list_is_empty(runnable) && queue->deliveries_under_way < most_deliveries) {
         demit_destination_t *destination = DEMIT_CONTAINER_OF(runnable->next, demit_destination_t, runnable);
-        if (!destination->is_maildir && queue->connections >= most_connections && !destination->expiring)
+        if (!destination->is_maildir && queue->connections >= most_connections && !destination->expiring) {
             return;
+        }
         demit_list_remove(&destination->runnable);
         destination->in_runnable = false;
-        if (destination->expiring)
+        if (destination->expiring) {
             expire_oldest(queue, destination);
-        else if (has_work(destination))
+        } else if (has_work(destination)) {
             start_batch(queue, destination);
+        }
         demit_destination_reconsider(queue, destination); /* to the end of the line: everyone gets his turn */
     }
 }

@@ -1,4 +1,4 @@
-#include "queue_priv.h"
+#include "core/delivery/queue_priv.h"
 
 #include <stdlib.h>
 
@@ -19,11 +19,13 @@ static uint32_t assign_legs(demit_queue_t *queue, demit_queued_t *message, demit
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         demit_queued_recipient_t *recipient = &message->recipients[i];
         recipient->leg = DEMIT_NO_LEG;
-        if (recipient->state != DEMIT_RECIPIENT_PENDING)
+        if (recipient->state != DEMIT_RECIPIENT_PENDING) {
             continue;
+        }
         demit_destination_t *destination = demit_destination_for(queue, demit_queued_text(message, recipient->address));
-        if (destination == NULL)
+        if (destination == NULL) {
             continue;
+        }
         if (destination->intake_id != message->id) {
             destination->intake_id = message->id;
             destination->intake_leg = count;
@@ -37,11 +39,13 @@ static uint32_t assign_legs(demit_queue_t *queue, demit_queued_t *message, demit
 /* When a recovered message is due. The wall clock may have been set meanwhile, so it is believed within limits only. */
 static int64_t due_us(const demit_queue_t *queue, const demit_queued_t *message, const demit_destination_t *destination)
 {
-    if (message->next_attempt_us == 0)
+    if (message->next_attempt_us == 0) {
         return queue->now_us;
+    }
     int64_t pause = message->next_attempt_us - demit_queue_wall_us(queue);
-    if (pause > destination->settings->max_retry_interval_us)
+    if (pause > destination->settings->max_retry_interval_us) {
         pause = destination->settings->max_retry_interval_us;
+    }
     return queue->now_us + (pause > 0 ? pause : 0);
 }
 
@@ -54,9 +58,11 @@ static void begin_legs(demit_queue_t *queue, demit_queued_t *message, demit_dest
         leg->attempts = message->attempts;
         leg->delay_told = message->delay_dsn_sent;
     }
-    for (uint32_t i = 0; i < message->recipient_count; i++)
-        if (message->recipients[i].leg != DEMIT_NO_LEG)
+    for (uint32_t i = 0; i < message->recipient_count; i++) {
+        if (message->recipients[i].leg != DEMIT_NO_LEG) {
             message->legs[message->recipients[i].leg].pending++;
+        }
+    }
     for (uint32_t i = 0; i < message->leg_count; i++) {
         int64_t due = due_us(queue, message, found[i]);
         demit_leg_set_state(queue, &message->legs[i], due > queue->now_us ? DEMIT_LEG_WAITING : DEMIT_LEG_READY, due);
@@ -92,27 +98,32 @@ void demit_queue_take_in(demit_queue_t *queue, demit_queued_t *message)
             demit_log(DEMIT_LOG_ERROR, "queue_memory", "id=%s note=\"left in the spool until the next start\"",
                       demit_id_format(message->id, id));
             message->leg_count = 0;
-            for (uint32_t i = 0; i < message->recipient_count; i++)
+            for (uint32_t i = 0; i < message->recipient_count; i++) {
                 message->recipients[i].leg = DEMIT_NO_LEG;
+            }
         } else {
             message->legs = legs;
         }
     }
     begin_legs(queue, message, found);
     apr_pool_clear(queue->scratch);
-    if (message->pending == 0) /* its last outcomes were not written as one, and a crash came in between */
+    if (message->pending == 0) { /* its last outcomes were not written as one, and a crash came in between */
         demit_queue_record_all(queue, message);
+    }
 }
 
 void demit_queue_let_go(demit_queue_t *queue, demit_queued_t *message)
 {
     if (message->pending > 0 || message->active > 0 || message->records > 0 || message->moving ||
-        !message->final_recorded || message->unrecorded)
+        !message->final_recorded || message->unrecorded) {
         return;
-    if (message->move_ticket != NULL)
+    }
+    if (message->move_ticket != NULL) {
         demit_spool_move_skip(queue->spool, message->move_ticket);
-    if (queue->last_recovered == &message->by_age)
+    }
+    if (queue->last_recovered == &message->by_age) {
         queue->last_recovered = message->by_age.prev;
+    }
     demit_list_remove(&message->by_age);
     demit_queue_index_remove(&queue->index, message);
     demit_queued_free(message);
@@ -124,8 +135,9 @@ static void on_arrival(demit_task_t *task)
 {
     demit_queued_t *message = DEMIT_CONTAINER_OF(task, demit_queued_t, arriving.task);
     demit_queue_t *queue = message->arriving.queue;
-    if (!message->recovered)
+    if (!message->recovered) {
         queue->since_start.received++;
+    }
     demit_queue_take_in(queue, message);
 }
 
@@ -174,9 +186,10 @@ void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton)
         apr_pool_destroy(pool);
     }
     char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         demit_log(DEMIT_LOG_ERROR, "recovery_failed", "error=%s",
                   demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), status)));
+    }
     demit_log(found.damaged_records > 0 ? DEMIT_LOG_ERROR : DEMIT_LOG_INFO, "recovered",
               "messages=%llu records=%llu segments=%llu torn=%llu damaged=%llu seconds=%.3f",
               (unsigned long long)found.messages, (unsigned long long)found.records, (unsigned long long)found.segments,
@@ -194,10 +207,11 @@ static void discard_tasks(demit_task_t *task)
 {
     while (task != NULL) {
         demit_task_t *next = task->next;
-        if (task->run == on_arrival)
+        if (task->run == on_arrival) {
             demit_queued_free(DEMIT_CONTAINER_OF(task, demit_queued_t, arriving.task));
-        else if (!demit_queue_discard_record(task))
+        } else if (!demit_queue_discard_record(task)) {
             (void)demit_queue_discard_move(task);
+        }
         task = next;
     }
 }
@@ -207,15 +221,17 @@ void demit_queue_forget_all(demit_queue_t *queue)
     discard_tasks(atomic_exchange(&queue->mailbox, NULL));
     discard_tasks(queue->inbox);
     queue->inbox = NULL;
-    for (demit_link_t *link; (link = demit_list_shift(&queue->by_age)) != NULL;)
+    for (demit_link_t *link; (link = demit_list_shift(&queue->by_age)) != NULL;) {
         demit_queued_free(DEMIT_CONTAINER_OF(link, demit_queued_t, by_age));
+    }
     for (apr_hash_index_t *at = apr_hash_first(NULL, queue->destinations); at != NULL; at = apr_hash_next(at)) {
         void *destination;
         apr_hash_this(at, NULL, NULL, &destination);
         demit_destination_free(queue, destination);
     }
-    for (demit_link_t *link; (link = demit_list_shift(&queue->batches)) != NULL;)
+    for (demit_link_t *link; (link = demit_list_shift(&queue->batches)) != NULL;) {
         free(DEMIT_CONTAINER_OF(link, demit_batch_t, link));
+    }
     free(queue->unrecorded);
     queue->unrecorded = NULL;
     demit_queue_index_destroy(&queue->index);

@@ -1,4 +1,4 @@
-#include "queue_priv.h"
+#include "core/delivery/queue_priv.h"
 
 #include <string.h>
 
@@ -20,8 +20,9 @@ void demit_queue_each_domain(demit_queue_t *queue, void (*each)(void *baton, con
         void *value;
         apr_hash_this(at, NULL, NULL, &value);
         const demit_destination_t *destination = value;
-        if (destination->legs == 0)
+        if (destination->legs == 0) {
             continue;
+        }
         demit_queue_domain_view_t view = {.domain = destination->name,
                                           .messages = destination->legs,
                                           .active = destination->active,
@@ -53,11 +54,13 @@ static bool has_domain(const demit_queue_t *queue, const demit_leg_t *leg, const
     uint32_t own = (uint32_t)(leg - message->legs);
     char found[DEMIT_DOMAIN_SIZE];
     for (uint32_t i = 0; i < message->recipient_count; i++) {
-        if (message->recipients[i].leg != own)
+        if (message->recipients[i].leg != own) {
             continue;
+        }
         demit_domain_of(queue, demit_queued_text(message, message->recipients[i].address), found);
-        if (strcmp(found, domain) == 0)
+        if (strcmp(found, domain) == 0) {
             return true;
+        }
     }
     return false;
 }
@@ -70,8 +73,9 @@ static void show_destination(const look_t *look, const demit_destination_t *dest
     for (const demit_link_t *link = destination->by_age.next; link != &destination->by_age && limit > 0;
          link = link->next) {
         const demit_leg_t *leg = DEMIT_CONTAINER_OF(link, demit_leg_t, by_age);
-        if (!everything && !has_domain(look->queue, leg, domain))
+        if (!everything && !has_domain(look->queue, leg, domain)) {
             continue;
+        }
         show(look, leg->message);
         limit--;
     }
@@ -82,8 +86,9 @@ static const demit_destination_t *find_destination(demit_queue_t *queue, const c
     for (apr_hash_index_t *at = apr_hash_first(NULL, queue->destinations); at != NULL; at = apr_hash_next(at)) {
         void *value;
         apr_hash_this(at, NULL, NULL, &value);
-        if (strcmp(((const demit_destination_t *)value)->name, domain) == 0)
+        if (strcmp(((const demit_destination_t *)value)->name, domain) == 0) {
             return value;
+        }
     }
     return NULL;
 }
@@ -99,10 +104,12 @@ static void show_domain(const look_t *look, const char *domain, uint64_t limit)
     if (destination == NULL) {
         demit_destination_t *made = demit_destination_for(queue, address);
         apr_pool_clear(queue->scratch);
-        if (made == NULL)
+        if (made == NULL) {
             return;
-        if (made->legs > 0)
+        }
+        if (made->legs > 0) {
             show_destination(look, made, lower, limit);
+        }
         demit_destination_reconsider(queue, made); /* gone again, if it was made just now */
         return;
     }
@@ -113,13 +120,16 @@ void demit_queue_each_message(demit_queue_t *queue, const char *domain, uint64_t
                               void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton)
 {
     look_t look = {.queue = queue, .each = each, .baton = baton};
-    if (apr_pool_create(&look.pool, queue->pool) != APR_SUCCESS)
+    if (apr_pool_create(&look.pool, queue->pool) != APR_SUCCESS) {
         return;
-    if (domain != NULL)
+    }
+    if (domain != NULL) {
         show_domain(&look, domain, limit);
+    }
     for (const demit_link_t *link = queue->by_age.next; domain == NULL && link != &queue->by_age && limit > 0;
-         link = link->next, limit--)
+         link = link->next, limit--) {
         show(&look, DEMIT_CONTAINER_OF(link, demit_queued_t, by_age));
+    }
     apr_pool_destroy(look.pool);
 }
 
@@ -128,8 +138,9 @@ bool demit_queue_find_message(demit_queue_t *queue, uint64_t id,
 {
     look_t look = {.queue = queue, .each = each, .baton = baton};
     const demit_queued_t *message = demit_queue_index_find(&queue->index, id);
-    if (message == NULL || apr_pool_create(&look.pool, queue->pool) != APR_SUCCESS)
+    if (message == NULL || apr_pool_create(&look.pool, queue->pool) != APR_SUCCESS) {
         return false;
+    }
     show(&look, message);
     apr_pool_destroy(look.pool);
     return true;

@@ -2,7 +2,7 @@
  * Compaction asks for messages to be written anew elsewhere. A message moves only while nothing of it is under way: a
  * delivery reads the body where it stood when the delivery was made.
  */
-#include "queue_priv.h"
+#include "core/delivery/queue_priv.h"
 
 #include <stdlib.h>
 
@@ -24,14 +24,17 @@ static bool is_same(demit_spool_location_t one, demit_spool_location_t other)
 void demit_queue_move_if_idle(demit_queue_t *queue, demit_queued_t *message)
 {
     if (message->move_ticket == NULL || message->active > 0 || message->records > 0 || message->unrecorded ||
-        message->pending == 0)
+        message->pending == 0) {
         return;
+    }
     void *ticket = message->move_ticket;
     message->move_ticket = NULL;
     message->moving = true;
-    for (uint32_t i = 0; i < message->leg_count; i++)
-        if (message->legs[i].state == DEMIT_LEG_READY)
+    for (uint32_t i = 0; i < message->leg_count; i++) {
+        if (message->legs[i].state == DEMIT_LEG_READY) {
             demit_leg_set_state(queue, &message->legs[i], DEMIT_LEG_BLOCKED, 0);
+        }
+    }
     apr_pool_t *pool = queue->scratch;
     demit_spool_move(queue->spool, ticket, demit_queued_envelope(message, pool));
     apr_pool_clear(pool);
@@ -61,9 +64,11 @@ static void on_moved(demit_task_t *task)
     if (message != NULL) {
         message->location = request->to;
         message->moving = false;
-        for (uint32_t i = 0; i < message->leg_count; i++)
-            if (message->legs[i].state == DEMIT_LEG_BLOCKED)
+        for (uint32_t i = 0; i < message->leg_count; i++) {
+            if (message->legs[i].state == DEMIT_LEG_BLOCKED) {
                 demit_leg_set_state(queue, &message->legs[i], DEMIT_LEG_READY, 0);
+            }
+        }
         demit_queue_let_go(queue, message);
     }
     free(request);
@@ -71,8 +76,9 @@ static void on_moved(demit_task_t *task)
 
 bool demit_queue_discard_move(demit_task_t *task)
 {
-    if (task->run != on_move && task->run != on_moved)
+    if (task->run != on_move && task->run != on_moved) {
         return false;
+    }
     free(DEMIT_CONTAINER_OF(task, move_request_t, task));
     return true;
 }
@@ -80,8 +86,9 @@ bool demit_queue_discard_move(demit_task_t *task)
 static move_request_t *make_request(demit_queue_t *queue, uint64_t id, demit_spool_location_t from)
 {
     move_request_t *request = calloc(1, sizeof(*request));
-    if (request == NULL)
+    if (request == NULL) {
         return NULL;
+    }
     request->queue = queue;
     request->id = id;
     request->from = from;
@@ -92,8 +99,9 @@ static move_request_t *make_request(demit_queue_t *queue, uint64_t id, demit_spo
 static void move(void *baton, uint64_t id, demit_spool_location_t location, void *ticket)
 {
     move_request_t *request = make_request(baton, id, location);
-    if (request == NULL)
+    if (request == NULL) {
         return;
+    }
     request->ticket = ticket;
     request->task.run = on_move;
     demit_queue_post(baton, &request->task);

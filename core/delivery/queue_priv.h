@@ -20,10 +20,10 @@
 
 #include "demit/delivery.h"
 
-#include "dsn.h"
-#include "queued.h"
-#include "throttle.h"
-#include "wheel.h"
+#include "core/delivery/dsn.h"
+#include "core/delivery/queued.h"
+#include "core/delivery/throttle.h"
+#include "core/delivery/wheel.h"
 
 enum {
     DEMIT_METHOD_COUNT = DEMIT_DELIVER_MAILDIR + 1,

@@ -1,4 +1,4 @@
-#include "queue_priv.h"
+#include "core/delivery/queue_priv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 
 #include "demit/log.h"
 
-#include "schedule.h"
+#include "core/delivery/schedule.h"
 
 static const int64_t rerecord_pause_us = INT64_C(5) * 1000000;
 
@@ -20,10 +20,12 @@ int64_t demit_queue_age_us(const demit_queue_t *queue, const demit_queued_t *mes
 
 static const char *relay_text(const demit_delivery_t *delivery)
 {
-    if (delivery->remote_host == NULL && delivery->remote_ip == NULL)
+    if (delivery->remote_host == NULL && delivery->remote_ip == NULL) {
         return "-";
-    if (delivery->remote_ip == NULL)
+    }
+    if (delivery->remote_ip == NULL) {
         return delivery->remote_host;
+    }
     const char *host = delivery->remote_host != NULL ? delivery->remote_host : "";
     return apr_psprintf(delivery->pool, "%s[%s]", host, delivery->remote_ip);
 }
@@ -82,9 +84,10 @@ static const char *sound_status(const demit_delivery_recipient_t *recipient)
 static void give_up(demit_delivery_t *delivery, demit_delivery_recipient_t *recipient)
 {
     recipient->result = DEMIT_RESULT_FAILED;
-    if (!recipient->diagnostic_is_smtp)
+    if (!recipient->diagnostic_is_smtp) {
         recipient->diagnostic =
             apr_pstrcat(delivery->pool, "delivery time expired; last: ", recipient->diagnostic, NULL);
+    }
     recipient->status = "5.4.7";
 }
 
@@ -94,15 +97,18 @@ static void take_results(demit_queue_t *queue, demit_delivery_t *delivery)
     demit_ticket_t *ticket = delivery->queue_private;
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
         demit_delivery_recipient_t *recipient = &delivery->recipients[i];
-        if (recipient->result == DEMIT_RESULT_NONE)
+        if (recipient->result == DEMIT_RESULT_NONE) {
             recipient->result = DEMIT_RESULT_DEFERRED;
-        if (recipient->diagnostic == NULL)
+        }
+        if (recipient->diagnostic == NULL) {
             recipient->diagnostic = "no answer";
+        }
         recipient->status = sound_status(recipient);
         if (recipient->result == DEMIT_RESULT_DEFERRED) {
             queue->since_start.deferrals++;
-            if (ticket->over)
+            if (ticket->over) {
                 give_up(delivery, recipient);
+            }
         }
         log_recipient(queue, delivery, recipient);
     }
@@ -112,8 +118,9 @@ static void note_error(demit_leg_t *leg, const demit_delivery_t *delivery)
 {
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
         const demit_delivery_recipient_t *recipient = &delivery->recipients[i];
-        if (recipient->result != DEMIT_RESULT_DEFERRED && recipient->result != DEMIT_RESULT_FAILED)
+        if (recipient->result != DEMIT_RESULT_DEFERRED && recipient->result != DEMIT_RESULT_FAILED) {
             continue;
+        }
         demit_destination_t *destination = leg->destination;
         demit_note_t *note = demit_note_make(destination->note, recipient->diagnostic);
         if (note != NULL && note != destination->note) {
@@ -139,8 +146,9 @@ static void end_in_batch(demit_queue_t *queue, const demit_delivery_t *delivery,
     }
     if (--batch->outstanding == 0) {
         destination->batches--;
-        if (!destination->is_maildir)
+        if (!destination->is_maildir) {
             queue->connections--;
+        }
         demit_list_remove(&batch->link);
         free(batch);
     }
@@ -160,8 +168,9 @@ void demit_queue_settle(demit_queue_t *queue, demit_delivery_t *delivery)
         end_in_batch(queue, delivery, batch);
         demit_destination_reconsider(queue, leg->destination); /* the leg keeps it alive */
     }
-    if (!demit_queue_bounce(queue, delivery))
+    if (!demit_queue_bounce(queue, delivery)) {
         demit_queue_apply(queue, delivery, demit_queue_outcome(queue, delivery), false);
+    }
 }
 
 static void on_report(demit_task_t *task)
@@ -200,8 +209,9 @@ static int64_t next_attempt_us(const demit_queue_t *queue, const demit_queued_t 
     int64_t next = own_us;
     for (uint32_t i = 0; i < message->leg_count; i++) {
         const demit_leg_t *leg = &message->legs[i];
-        if (leg != own && leg->state == DEMIT_LEG_WAITING && leg->node.due_us < next)
+        if (leg != own && leg->state == DEMIT_LEG_WAITING && leg->node.due_us < next) {
             next = leg->node.due_us;
+        }
     }
     return demit_queue_wall_us(queue) + (next - queue->now_us);
 }
@@ -215,8 +225,9 @@ demit_spool_outcome_t *demit_queue_outcome(demit_queue_t *queue, demit_delivery_
     demit_recipient_state_t *states = apr_palloc(delivery->pool, delivery->recipient_count * sizeof(*states));
     demit_spool_outcome_t *outcome = apr_pcalloc(delivery->pool, sizeof(*outcome));
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
-        if (!is_settled(&delivery->recipients[i]))
+        if (!is_settled(&delivery->recipients[i])) {
             continue;
+        }
         indices[outcome->count] = delivery->recipients[i].index;
         states[outcome->count++] = state_of(&delivery->recipients[i]);
     }
@@ -249,13 +260,15 @@ static void remember_unrecorded(demit_queue_t *queue, demit_queued_t *message, a
               demit_id_format(message->id, id),
               demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), status)));
     message->final_recorded = false;
-    if (message->unrecorded)
+    if (message->unrecorded) {
         return;
+    }
     if (queue->unrecorded_count == queue->unrecorded_space) {
         uint32_t space = queue->unrecorded_space > 0 ? queue->unrecorded_space * 2 : 64;
         uint64_t *ids = realloc(queue->unrecorded, space * sizeof(*ids));
-        if (ids == NULL)
+        if (ids == NULL) {
             return; /* it stays in memory, and in the spool until the next start */
+        }
         queue->unrecorded = ids;
         queue->unrecorded_space = space;
     }
@@ -271,8 +284,9 @@ static void on_recorded(demit_task_t *task)
     demit_queued_t *message = record->message;
     queue->records_under_way--;
     message->records--;
-    if (record->status != APR_SUCCESS)
+    if (record->status != APR_SUCCESS) {
         remember_unrecorded(queue, message, record->status);
+    }
     free(record);
     demit_queue_move_if_idle(queue, message);
     demit_queue_let_go(queue, message);
@@ -280,8 +294,9 @@ static void on_recorded(demit_task_t *task)
 
 bool demit_queue_discard_record(demit_task_t *task)
 {
-    if (task->run != on_recorded)
+    if (task->run != on_recorded) {
         return false;
+    }
     free(DEMIT_CONTAINER_OF(task, record_t, task));
     return true;
 }
@@ -307,8 +322,9 @@ static void write_record(demit_queue_t *queue, demit_queued_t *message, const de
     record->message = message;
     message->records++;
     queue->records_under_way++;
-    if (outcome->final)
+    if (outcome->final) {
         message->final_recorded = true;
+    }
     demit_spool_record_outcome(queue->spool, outcome, recorded, record);
 }
 
@@ -319,8 +335,9 @@ void demit_queue_record_all(demit_queue_t *queue, demit_queued_t *message)
     demit_recipient_state_t *states = apr_palloc(pool, message->recipient_count * sizeof(*states) + 1);
     demit_spool_outcome_t outcome = {.id = message->id, .location = message->location};
     for (uint32_t i = 0; i < message->recipient_count; i++) {
-        if (message->recipients[i].state == DEMIT_RECIPIENT_PENDING)
+        if (message->recipients[i].state == DEMIT_RECIPIENT_PENDING) {
             continue;
+        }
         indices[outcome.count] = i;
         states[outcome.count++] = (demit_recipient_state_t)message->recipients[i].state;
     }
@@ -342,8 +359,9 @@ void demit_queue_rerecord(demit_queue_t *queue)
     queue->unrecorded_count = queue->unrecorded_space = 0;
     for (uint32_t i = 0; i < count; i++) {
         demit_queued_t *message = demit_queue_index_find(&queue->index, ids[i]);
-        if (message == NULL)
+        if (message == NULL) {
             continue;
+        }
         message->unrecorded = false;
         demit_queue_record_all(queue, message);
     }
@@ -359,13 +377,15 @@ static void settle_recipients(demit_queue_t *queue, demit_delivery_t *delivery, 
         const demit_delivery_recipient_t *recipient = &delivery->recipients[i];
         demit_queued_recipient_t *queued = &message->recipients[recipient->index];
         queued->busy = false;
-        if (!is_settled(recipient))
+        if (!is_settled(recipient)) {
             continue;
+        }
         queued->state = (uint8_t)state_of(recipient);
-        if (recipient->result == DEMIT_RESULT_FAILED)
+        if (recipient->result == DEMIT_RESULT_FAILED) {
             queue->since_start.failed++;
-        else
+        } else {
             queue->since_start.delivered++;
+        }
         leg->pending--;
         message->pending--;
         queue->recipients_pending--;
@@ -377,8 +397,9 @@ static void end_of_attempt(demit_queue_t *queue, demit_leg_t *leg)
 {
     demit_queued_t *message = leg->message;
     leg->attempts++;
-    if (leg->attempts > message->attempts)
+    if (leg->attempts > message->attempts) {
         message->attempts = leg->attempts;
+    }
     if (leg->pending == 0) {
         demit_leg_set_state(queue, leg, DEMIT_LEG_OVER, 0);
         return;
@@ -397,19 +418,22 @@ void demit_queue_apply(demit_queue_t *queue, demit_delivery_t *delivery, const d
     settle_recipients(queue, delivery, leg);
     message->next_attempt_us = outcome->next_attempt_us;
     message->delay_dsn_sent = message->delay_dsn_sent || outcome->delay_dsn_sent;
-    if (!is_recorded)
+    if (!is_recorded) {
         write_record(queue, message, outcome);
-    else if (outcome->final)
+    } else if (outcome->final) {
         message->final_recorded = true;
+    }
     leg->under_way--;
     queue->deliveries_under_way--;
     apr_pool_destroy(delivery->pool);
 
-    if (leg->under_way == 0)
+    if (leg->under_way == 0) {
         end_of_attempt(queue, leg);
+    }
     /* Two legs that settled at the same time each believed the other to be pending. */
-    if (message->pending == 0 && !message->final_recorded && !message->unrecorded)
+    if (message->pending == 0 && !message->final_recorded && !message->unrecorded) {
         demit_queue_record_all(queue, message);
+    }
     demit_queue_move_if_idle(queue, message);
     demit_queue_let_go(queue, message);
 }

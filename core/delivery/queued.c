@@ -1,4 +1,4 @@
-#include "queued.h"
+#include "core/delivery/queued.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +17,9 @@ static size_t text_size(const char *text)
 /* Appends TEXT to the block and gives its offset. The block was made large enough. */
 static uint32_t put_text(demit_queued_t *message, size_t *end, const char *text)
 {
-    if (text == NULL)
+    if (text == NULL) {
         return 0;
+    }
     size_t size = strlen(text) + 1, at = *end;
     memcpy((char *)message + at, text, size);
     *end = at + size;
@@ -45,19 +46,22 @@ static void pack_recipients(demit_queued_t *message, size_t *end, const demit_en
                                                             .accepted = put_text(message, end, from->accepted),
                                                             .notify = from->notify,
                                                             .state = (uint8_t)from->state};
-        if (from->state == DEMIT_RECIPIENT_PENDING)
+        if (from->state == DEMIT_RECIPIENT_PENDING) {
             message->pending++;
+        }
     }
 }
 
 demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_location_t location)
 {
     size_t size = packed_size(envelope);
-    if (size > UINT32_MAX)
+    if (size > UINT32_MAX) {
         return NULL;
+    }
     demit_queued_t *message = calloc(1, size);
-    if (message == NULL)
+    if (message == NULL) {
         return NULL;
+    }
     message->id = envelope->id;
     message->arrived_us = envelope->arrived_us;
     message->next_attempt_us = envelope->next_attempt_us;
@@ -80,8 +84,9 @@ demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_
 void demit_queued_free(demit_queued_t *message)
 {
     demit_note_release(message->note);
-    if (message->legs != &message->first_leg)
+    if (message->legs != &message->first_leg) {
         free(message->legs);
+    }
     free(message);
 }
 
@@ -121,15 +126,17 @@ demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_
 demit_note_t *demit_note_make(demit_note_t *recent, const char *text)
 {
     size_t size = strlen(text);
-    if (size > NOTE_MAX)
+    if (size > NOTE_MAX) {
         size = NOTE_MAX;
+    }
     if (recent != NULL && strncmp(recent->text, text, size) == 0 && recent->text[size] == '\0') {
         recent->references++;
         return recent;
     }
     demit_note_t *note = malloc(sizeof(*note) + size + 1);
-    if (note == NULL)
+    if (note == NULL) {
         return NULL; /* a note is a convenience */
+    }
     note->references = 1;
     memcpy(note->text, text, size);
     note->text[size] = '\0';
@@ -138,8 +145,9 @@ demit_note_t *demit_note_make(demit_note_t *recent, const char *text)
 
 void demit_note_release(demit_note_t *note)
 {
-    if (note != NULL && --note->references == 0)
+    if (note != NULL && --note->references == 0) {
         free(note);
+    }
 }
 
 /* ---- index ------------------------------------------------------------------------------------------------------ */
@@ -169,15 +177,17 @@ static void grow(demit_queue_index_t *index)
 {
     uint64_t size = (index->mask + 1) * 2;
     demit_queued_t **buckets = calloc(size, sizeof(demit_queued_t *));
-    if (buckets == NULL)
+    if (buckets == NULL) {
         return;
-    for (uint64_t i = 0; i <= index->mask; i++)
+    }
+    for (uint64_t i = 0; i <= index->mask; i++) {
         for (demit_queued_t *message = index->buckets[i], *next; message != NULL; message = next) {
             next = message->next_in_bucket;
             demit_queued_t **bucket = &buckets[spread(message->id) & (size - 1)];
             message->next_in_bucket = *bucket;
             *bucket = message;
         }
+    }
     free(index->buckets);
     index->buckets = buckets;
     index->mask = size - 1;
@@ -185,8 +195,9 @@ static void grow(demit_queue_index_t *index)
 
 void demit_queue_index_add(demit_queue_index_t *index, demit_queued_t *message)
 {
-    if (index->count > index->mask)
+    if (index->count > index->mask) {
         grow(index);
+    }
     demit_queued_t **bucket = &index->buckets[spread(message->id) & index->mask];
     message->next_in_bucket = *bucket;
     *bucket = message;
@@ -196,8 +207,9 @@ void demit_queue_index_add(demit_queue_index_t *index, demit_queued_t *message)
 void demit_queue_index_remove(demit_queue_index_t *index, demit_queued_t *message)
 {
     demit_queued_t **at = &index->buckets[spread(message->id) & index->mask];
-    while (*at != message)
+    while (*at != message) {
         at = &(*at)->next_in_bucket;
+    }
     *at = message->next_in_bucket;
     index->count--;
 }
@@ -205,7 +217,8 @@ void demit_queue_index_remove(demit_queue_index_t *index, demit_queued_t *messag
 demit_queued_t *demit_queue_index_find(const demit_queue_index_t *index, uint64_t id)
 {
     demit_queued_t *message = index->buckets[spread(id) & index->mask];
-    while (message != NULL && message->id != id)
+    while (message != NULL && message->id != id) {
         message = message->next_in_bucket;
+    }
     return message;
 }

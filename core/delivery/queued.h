@@ -8,8 +8,8 @@
 
 #include "demit/delivery.h"
 
-#include "list.h"
-#include "wheel.h"
+#include "core/delivery/list.h"
+#include "core/delivery/wheel.h"
 
 typedef struct demit_queued demit_queued_t;
 typedef struct demit_leg demit_leg_t;

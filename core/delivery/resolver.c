@@ -2,7 +2,7 @@
  * One thread, one c-ares channel. c-ares says which sockets it wants watched (ares_init_options(3),
  * ARES_OPT_SOCK_STATE_CB); a pollset watches them. Questions come in through a list, answers leave as tasks.
  */
-#include "resolver_priv.h"
+#include "core/delivery/resolver_priv.h"
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -25,7 +25,7 @@
 #include "demit/log.h"
 #include "demit/os.h"
 
-#include "resolver_cache.h"
+#include "core/delivery/resolver_cache.h"
 
 enum {
     QUERY_TIMEOUT_MS = 3000, /* of the first try; c-ares doubles it */
@@ -64,15 +64,17 @@ struct demit_resolver {
 static dns_socket_t *find_socket(demit_resolver_t *resolver, int fd)
 {
     dns_socket_t *found = resolver->sockets;
-    while (found != NULL && found->fd != fd)
+    while (found != NULL && found->fd != fd) {
         found = found->next;
+    }
     return found;
 }
 
 static void unwatch(demit_resolver_t *resolver, dns_socket_t *entry)
 {
-    if (entry->watched.reqevents != 0)
+    if (entry->watched.reqevents != 0) {
         (void)apr_pollset_remove(resolver->pollset, &entry->watched);
+    }
     entry->watched.reqevents = 0;
 }
 
@@ -81,8 +83,9 @@ static dns_socket_t *take_socket(demit_resolver_t *resolver, int fd)
     dns_socket_t *entry = find_socket(resolver, -1);
     if (entry == NULL) {
         entry = apr_pcalloc(resolver->pool, sizeof(*entry));
-        if (apr_pool_create(&entry->pool, resolver->pool) != APR_SUCCESS)
+        if (apr_pool_create(&entry->pool, resolver->pool) != APR_SUCCESS) {
             return NULL;
+        }
         apr_pool_tag(entry->pool, "dns socket");
         entry->next = resolver->sockets;
         resolver->sockets = entry;
@@ -91,8 +94,9 @@ static dns_socket_t *take_socket(demit_resolver_t *resolver, int fd)
     apr_os_sock_t native = fd;
     apr_pool_clear(entry->pool);
     entry->fd = -1;
-    if (apr_os_sock_put(&socket, &native, entry->pool) != APR_SUCCESS)
+    if (apr_os_sock_put(&socket, &native, entry->pool) != APR_SUCCESS) {
         return NULL;
+    }
     entry->fd = fd;
     entry->watched =
         (apr_pollfd_t){.p = entry->pool, .desc_type = APR_POLL_SOCKET, .desc.s = socket, .client_data = entry};
@@ -104,20 +108,25 @@ static void on_socket_state(void *baton, ares_socket_t fd, int readable, int wri
 {
     demit_resolver_t *resolver = baton;
     dns_socket_t *entry = find_socket(resolver, fd);
-    if (entry != NULL)
+    if (entry != NULL) {
         unwatch(resolver, entry);
+    }
     if (!readable && !writable) {
-        if (entry != NULL)
+        if (entry != NULL) {
             entry->fd = -1;
+        }
         return;
     }
-    if (entry == NULL)
+    if (entry == NULL) {
         entry = take_socket(resolver, fd);
-    if (entry == NULL)
+    }
+    if (entry == NULL) {
         return; /* no memory: the query runs into its timeout */
+    }
     entry->watched.reqevents = (apr_int16_t)((readable ? APR_POLLIN : 0) | (writable ? APR_POLLOUT : 0));
-    if (apr_pollset_add(resolver->pollset, &entry->watched) != APR_SUCCESS)
+    if (apr_pollset_add(resolver->pollset, &entry->watched) != APR_SUCCESS) {
         entry->watched.reqevents = 0;
+    }
 }
 
 /* ---- one lookup ---------------------------------------------------------------------------------------------------
@@ -144,23 +153,28 @@ static void finish(demit_lookup_t *lookup)
 {
     /* The DNS knows no such domain, or nothing at all now; the hosts file does. */
     bool found = lookup->answer.mx_count > 0 && lookup->answer.mx[0].result == DEMIT_DNS_OK;
-    if (lookup->answer.result == DEMIT_DNS_TEMPORARY)
+    if (lookup->answer.result == DEMIT_DNS_TEMPORARY) {
         lookup->ttl_s = 0; /* ask for the MX again next time */
-    if (found && (lookup->answer.result == DEMIT_DNS_NO_DOMAIN || lookup->answer.result == DEMIT_DNS_TEMPORARY))
+    }
+    if (found && (lookup->answer.result == DEMIT_DNS_NO_DOMAIN || lookup->answer.result == DEMIT_DNS_TEMPORARY)) {
         lookup->answer.result = DEMIT_DNS_NO_DATA;
+    }
     bool good = lookup->answer.result == DEMIT_DNS_OK || lookup->answer.result == DEMIT_DNS_NO_DATA;
-    for (uint32_t i = 0; i < lookup->answer.mx_count; i++)
+    for (uint32_t i = 0; i < lookup->answer.mx_count; i++) {
         good &= lookup->answer.mx[i].result == DEMIT_DNS_OK;
-    if (good)
+    }
+    if (good) {
         demit_dns_cache_put(lookup->resolver->cache, lookup->name, demit_os_monotonic_us(), lookup->ttl_s,
                             &lookup->answer);
+    }
     demit_loop_post(lookup->loop, &lookup->task);
 }
 
 static void release(demit_lookup_t *lookup)
 {
-    if (--lookup->pending == 0)
+    if (--lookup->pending == 0) {
         finish(lookup);
+    }
 }
 
 static void fail(demit_lookup_t *lookup, demit_dns_result_t result, const char *error)
@@ -183,8 +197,9 @@ static void take_address(address_query_t *query, const struct ares_addrinfo_node
     apr_pool_t *pool = query->lookup->pool;
     char text[64];
     uint32_t ttl_s = node->ai_ttl > 0 ? (uint32_t)node->ai_ttl : 0;
-    if (ttl_s < query->lookup->ttl_s)
+    if (ttl_s < query->lookup->ttl_s) {
         query->lookup->ttl_s = ttl_s;
+    }
     if (node->ai_family == AF_INET && mx->ipv4_count < DEMIT_ADDRESSES_MAX) {
         const struct sockaddr_in *in = (const void *)node->ai_addr;
         mx->ipv4[mx->ipv4_count++] = apr_pstrdup(pool, ares_inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text)));
@@ -200,8 +215,9 @@ static demit_dns_result_t merge(demit_dns_result_t one, demit_dns_result_t other
     static const demit_dns_result_t order[] = {DEMIT_DNS_OK, DEMIT_DNS_TEMPORARY, DEMIT_DNS_NO_DATA,
                                                DEMIT_DNS_NO_DOMAIN};
     for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
-        if (one == order[i] || other == order[i])
+        if (one == order[i] || other == order[i]) {
             return order[i];
+        }
     }
     return DEMIT_DNS_BAD_NAME;
 }
@@ -212,11 +228,13 @@ static void on_addresses(void *baton, int status, int timeouts, struct ares_addr
     (void)timeouts;
     demit_dns_result_t result = result_of(status);
     if (status == ARES_SUCCESS && addresses != NULL) {
-        for (const struct ares_addrinfo_node *node = addresses->nodes; node != NULL; node = node->ai_next)
+        for (const struct ares_addrinfo_node *node = addresses->nodes; node != NULL; node = node->ai_next) {
             take_address(query, node);
+        }
     }
-    if (addresses != NULL)
+    if (addresses != NULL) {
         ares_freeaddrinfo(addresses);
+    }
     query->mx->result = merge(query->mx->result, result);
     release(query->lookup);
 }
@@ -229,12 +247,14 @@ static bool take_localhost(demit_mx_t *mx)
 {
     static const char local[] = "localhost";
     size_t size = strlen(mx->host);
-    if (size > 0 && mx->host[size - 1] == '.')
+    if (size > 0 && mx->host[size - 1] == '.') {
         size--;
+    }
     size_t start = size - (sizeof(local) - 1);
     if (size < sizeof(local) - 1 || strncasecmp(mx->host + start, local, sizeof(local) - 1) != 0 ||
-        (start > 0 && mx->host[start - 1] != '.'))
+        (start > 0 && mx->host[start - 1] != '.')) {
         return false;
+    }
     mx->ipv4[mx->ipv4_count++] = "127.0.0.1";
     mx->ipv6[mx->ipv6_count++] = "::1";
     mx->result = DEMIT_DNS_OK;
@@ -250,9 +270,10 @@ static void ask_addresses(demit_lookup_t *lookup)
     static const int families[] = {AF_INET, AF_INET6};
     for (uint32_t i = 0; i < lookup->answer.mx_count; i++) {
         demit_mx_t *mx = &lookup->answer.mx[i];
-        mx->result = DEMIT_DNS_BAD_NAME;               /* the weakest: the first answer replaces it */
-        if (mx->host[0] == '\0' || take_localhost(mx)) /* the first: null MX (RFC 7505) */
+        mx->result = DEMIT_DNS_BAD_NAME;                 /* the weakest: the first answer replaces it */
+        if (mx->host[0] == '\0' || take_localhost(mx)) { /* the first: null MX (RFC 7505) */
             continue;
+        }
         for (size_t f = 0; f < sizeof(families) / sizeof(families[0]); f++) {
             address_query_t *query = apr_palloc(lookup->pool, sizeof(*query));
             *query = (address_query_t){.lookup = lookup, .mx = mx, .family = families[f]};
@@ -268,8 +289,9 @@ static void ask_addresses(demit_lookup_t *lookup)
 static void take_exchangers(demit_lookup_t *lookup, struct ares_mx_reply *replies)
 {
     uint32_t count = 0;
-    for (struct ares_mx_reply *at = replies; at != NULL; at = at->next)
+    for (struct ares_mx_reply *at = replies; at != NULL; at = at->next) {
         count++;
+    }
     lookup->answer.result = count > 0 ? DEMIT_DNS_OK : DEMIT_DNS_NO_DATA;
     demit_mx_t *mx = apr_pcalloc(lookup->pool, (count > 0 ? count : 1) * sizeof(*mx));
     lookup->answer.mx = mx;
@@ -292,8 +314,9 @@ static void on_exchangers(void *baton, int status, int timeouts, unsigned char *
     demit_lookup_t *lookup = baton;
     (void)timeouts;
     struct ares_mx_reply *replies = NULL;
-    if (status == ARES_SUCCESS)
+    if (status == ARES_SUCCESS) {
         status = ares_parse_mx_reply(bytes, size, &replies);
+    }
     switch (status) {
     case ARES_SUCCESS:
     case ARES_ENODATA:
@@ -315,8 +338,9 @@ static void on_exchangers(void *baton, int status, int timeouts, unsigned char *
         }
         break;
     }
-    if (replies != NULL)
+    if (replies != NULL) {
         ares_free_data(replies);
+    }
     release(lookup);
 }
 
@@ -360,12 +384,14 @@ static void serve_sockets(demit_resolver_t *resolver)
     apr_int32_t count = 0;
 
     /* A wake-up ends the wait with APR_EINTR, the time with APR_TIMEUP; either way c-ares looks at its clock. */
-    if (apr_pollset_poll(resolver->pollset, wait_us, &count, &events) != APR_SUCCESS)
+    if (apr_pollset_poll(resolver->pollset, wait_us, &count, &events) != APR_SUCCESS) {
         count = 0;
+    }
     for (apr_int32_t i = 0; i < count; i++) {
         const dns_socket_t *entry = events[i].client_data;
-        if (entry == NULL || entry->fd < 0)
+        if (entry == NULL || entry->fd < 0) {
             continue; /* closed by an event before this one */
+        }
         /* An error counts as both: c-ares finds out which by reading and writing. */
         bool writable = (events[i].rtnevents & ~APR_POLLIN) != 0;
         ares_process_fd(resolver->channel, entry->fd, writable ? entry->fd : ARES_SOCKET_BAD);
@@ -379,8 +405,9 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
 
     (void)thread;
     demit_os_name_thread("demit-dns");
-    while (take_questions(resolver))
+    while (take_questions(resolver)) {
         serve_sockets(resolver);
+    }
     ares_cancel(resolver->channel); /* answers what is open: TEMPORARY */
     /* Not apr_thread_exit(): glibc's pthread_exit() loads libgcc_s, which a bare jail has not, and aborts. */
     return NULL;
@@ -407,12 +434,14 @@ static apr_status_t open_channel(demit_resolver_t *resolver, const demit_setting
         demit_log(DEMIT_LOG_ERROR, "resolver", "error=\"%s\"", ares_strerror(status));
         return status == ARES_ENOMEM ? APR_ENOMEM : APR_EGENERAL;
     }
-    if (settings->nameservers->nelts == 0)
+    if (settings->nameservers->nelts == 0) {
         return APR_SUCCESS;
+    }
     const char *servers = apr_array_pstrcat(resolver->pool, settings->nameservers, ',');
     status = ares_set_servers_ports_csv(resolver->channel, servers);
-    if (status == ARES_SUCCESS)
+    if (status == ARES_SUCCESS) {
         return APR_SUCCESS;
+    }
     demit_log(DEMIT_LOG_ERROR, "resolver", "nameservers=%s error=\"%s\"", servers, ares_strerror(status));
     ares_destroy(resolver->channel);
     resolver->channel = NULL;
@@ -424,8 +453,9 @@ apr_status_t demit_resolver_create(demit_resolver_t **resolver, const demit_sett
     apr_allocator_t *allocator = NULL;
     apr_pool_t *own = NULL;
     apr_status_t status = apr_allocator_create(&allocator);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     status = apr_pool_create_ex(&own, pool, NULL, allocator);
     if (status != APR_SUCCESS) {
         apr_allocator_destroy(allocator);
@@ -443,14 +473,17 @@ apr_status_t demit_resolver_create(demit_resolver_t **resolver, const demit_sett
         goto fail_pool;
     }
     status = apr_pollset_create(&made->pollset, SOCKETS_MAX, own, APR_POLLSET_WAKEABLE | APR_POLLSET_NOCOPY);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         goto fail_library;
+    }
     status = apr_thread_mutex_create(&made->lock, APR_THREAD_MUTEX_DEFAULT, own);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         goto fail_library;
+    }
     status = open_channel(made, settings);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         goto fail_library;
+    }
     *resolver = made;
     return APR_SUCCESS;
 

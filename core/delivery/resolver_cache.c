@@ -1,4 +1,4 @@
-#include "resolver_cache.h"
+#include "core/delivery/resolver_cache.h"
 
 #include <string.h>
 
@@ -29,8 +29,9 @@ demit_dns_cache_t *demit_dns_cache_create(apr_pool_t *pool)
 
 static void copy_texts(const char **to, const char *const *from, uint32_t count, apr_pool_t *pool)
 {
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         to[i] = apr_pstrdup(pool, from[i]);
+    }
 }
 
 void demit_dns_answer_copy(demit_dns_answer_t *to, const demit_dns_answer_t *from, apr_pool_t *result_pool)
@@ -47,8 +48,9 @@ void demit_dns_answer_copy(demit_dns_answer_t *to, const demit_dns_answer_t *fro
 
 static void drop(demit_dns_cache_t *cache, cache_entry_t *entry)
 {
-    if (entry->pool == NULL)
+    if (entry->pool == NULL) {
         return;
+    }
     apr_hash_set(cache->by_name, entry->name, APR_HASH_KEY_STRING, NULL);
     apr_pool_destroy(entry->pool);
     memset(entry, 0, sizeof(*entry));
@@ -58,8 +60,9 @@ bool demit_dns_cache_get(demit_dns_cache_t *cache, const char *name, int64_t now
                          apr_pool_t *result_pool)
 {
     cache_entry_t *entry = apr_hash_get(cache->by_name, name, APR_HASH_KEY_STRING);
-    if (entry == NULL)
+    if (entry == NULL) {
         return false;
+    }
     if (entry->expires_us <= now_us) {
         drop(cache, entry);
         return false;
@@ -72,8 +75,9 @@ void demit_dns_cache_put(demit_dns_cache_t *cache, const char *name, int64_t now
                          const demit_dns_answer_t *answer)
 {
     cache_entry_t *known = apr_hash_get(cache->by_name, name, APR_HASH_KEY_STRING);
-    if (known != NULL)
+    if (known != NULL) {
         drop(cache, known);
+    }
     cache_entry_t *entry = &cache->entries[cache->next];
     cache->next = (cache->next + 1) % DEMIT_CACHE_ENTRIES;
     drop(cache, entry);

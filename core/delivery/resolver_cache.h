@@ -7,7 +7,7 @@
 
 #include <apr_pools.h>
 
-#include "route.h"
+#include "core/delivery/route.h"
 
 enum {
     DEMIT_CACHE_ENTRIES = 1024,

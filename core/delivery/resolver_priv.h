@@ -11,7 +11,7 @@
 #include "demit/loop.h"
 #include "demit/task.h"
 
-#include "route.h"
+#include "core/delivery/route.h"
 
 /*
  * A question. The asker fills in the first part, keeps it alive, and keeps its hands off POOL until TASK runs on LOOP;

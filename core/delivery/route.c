@@ -1,4 +1,4 @@
-#include "route.h"
+#include "core/delivery/route.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 
 #include <apr_strings.h>
 
-#include "client_command.h"
+#include "core/delivery/client_command.h"
 
 static void no_route(demit_route_t *route, demit_result_t result, const char *status, const char *text)
 {
@@ -25,8 +25,9 @@ static uint16_t port_of(const demit_domain_settings_t *settings)
 static bool is_prohibited(const demit_domain_settings_t *settings, apr_sockaddr_t *address)
 {
     for (int i = 0; i < settings->prohibited_hosts->nelts; i++) {
-        if (apr_ipsubnet_test(APR_ARRAY_IDX(settings->prohibited_hosts, i, apr_ipsubnet_t *), address))
+        if (apr_ipsubnet_test(APR_ARRAY_IDX(settings->prohibited_hosts, i, apr_ipsubnet_t *), address)) {
             return true;
+        }
     }
     return false;
 }
@@ -43,10 +44,12 @@ static apr_sockaddr_t *numeric(const char *text, apr_int32_t family, uint16_t po
     unsigned char bytes[16];
     apr_sockaddr_t *address = NULL;
     size_t size = strcspn(text, "%"); /* fe80::1%eth0 */
-    if (text[size] != '\0' && family != APR_INET6)
+    if (text[size] != '\0' && family != APR_INET6) {
         return NULL;
-    if (inet_pton(family, apr_pstrmemdup(pool, text, size), bytes) != 1)
+    }
+    if (inet_pton(family, apr_pstrmemdup(pool, text, size), bytes) != 1) {
         return NULL;
+    }
     return apr_sockaddr_info_get(&address, text, family, port, 0, pool) == APR_SUCCESS ? address : NULL;
 }
 
@@ -64,10 +67,11 @@ static void one_hop(demit_route_t *route, const char *host, const char *ip, apr_
 static void route_path(demit_route_t *route, const char *path, apr_pool_t *pool)
 {
     apr_sockaddr_t *address = NULL;
-    if (apr_sockaddr_info_get(&address, path, APR_UNIX, 0, 0, pool) == APR_SUCCESS)
+    if (apr_sockaddr_info_get(&address, path, APR_UNIX, 0, 0, pool) == APR_SUCCESS) {
         one_hop(route, apr_pstrdup(pool, path), NULL, address);
-    else
+    } else {
         no_route(route, DEMIT_RESULT_DEFERRED, "4.3.5", "the Gateway's path is too long for a socket");
+    }
 }
 
 /* RFC 5321 4.1.3: [192.0.2.1], [IPv6:2001:db8::1]. */
@@ -79,18 +83,20 @@ static void route_literal(demit_route_t *route, const demit_route_request_t *req
     if (size > 2 && request->domain[size - 1] == ']') {
         char *ip = apr_pstrmemdup(pool, text, size - 2);
         uint16_t port = port_of(request->settings);
-        if (strncasecmp(ip, "IPv6:", 5) == 0)
+        if (strncasecmp(ip, "IPv6:", 5) == 0) {
             address = numeric(ip += 5, APR_INET6, port, pool);
-        else
+        } else {
             address = numeric(ip, APR_INET, port, pool);
+        }
         text = ip;
     }
-    if (address == NULL)
+    if (address == NULL) {
         no_route(route, DEMIT_RESULT_FAILED, "5.1.2", "the domain is no address literal that we understand");
-    else if (is_prohibited(request->settings, address) || is_unspecified(text))
+    } else if (is_prohibited(request->settings, address) || is_unspecified(text)) {
         no_route(route, DEMIT_RESULT_FAILED, "5.4.4", "delivery to this address is prohibited here");
-    else
+    } else {
         one_hop(route, apr_pstrdup(pool, request->domain), text, address);
+    }
 }
 
 bool demit_route_direct(demit_route_t *route, const demit_route_request_t *request, const char **name,
@@ -107,8 +113,9 @@ bool demit_route_direct(demit_route_t *route, const demit_route_request_t *reque
            the latter. */
         apr_sockaddr_t *address = any_numeric(settings->gateway_host, port_of(settings), result_pool);
         *name = settings->gateway_host;
-        if (address != NULL)
+        if (address != NULL) {
             one_hop(route, apr_pstrdup(result_pool, *name), apr_pstrdup(result_pool, *name), address);
+        }
         return address != NULL;
     }
     *name = request->domain;
@@ -144,8 +151,9 @@ void demit_mx_order(demit_mx_t *mx, uint32_t count, uint64_t random)
     for (uint32_t i = 1; i < count; i++) {
         demit_mx_t moved = mx[i];
         uint32_t j = i;
-        for (; j > 0 && mx[j - 1].preference > moved.preference; j--)
+        for (; j > 0 && mx[j - 1].preference > moved.preference; j--) {
             mx[j] = mx[j - 1];
+        }
         mx[j] = moved;
     }
 }
@@ -160,10 +168,12 @@ static bool is_ourselves(const demit_route_request_t *request, const char *host)
 static uint32_t count_before_us(const demit_route_request_t *request, const demit_mx_t *mx, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
-        if (!is_ourselves(request, mx[i].host))
+        if (!is_ourselves(request, mx[i].host)) {
             continue;
-        while (i > 0 && mx[i - 1].preference == mx[i].preference)
+        }
+        while (i > 0 && mx[i - 1].preference == mx[i].preference) {
             i--;
+        }
         return i;
     }
     return count;
@@ -174,10 +184,12 @@ static bool add_hop(demit_route_t *route, const demit_route_request_t *request, 
                     apr_pool_t *pool)
 {
     apr_sockaddr_t *address = any_numeric(ip, port_of(request->settings), pool);
-    if (address == NULL || route->hop_count == DEMIT_HOPS_MAX)
+    if (address == NULL || route->hop_count == DEMIT_HOPS_MAX) {
         return false;
-    if (is_unspecified(ip) || is_prohibited(request->settings, address))
+    }
+    if (is_unspecified(ip) || is_prohibited(request->settings, address)) {
         return true;
+    }
     route->hops[route->hop_count++] = (demit_hop_t){.host = apr_pstrdup(pool, mx->host),
                                                     .ip = apr_pstrdup(pool, ip),
                                                     .address = address,
@@ -190,10 +202,12 @@ static bool add_hops(demit_route_t *route, const demit_route_request_t *request,
 {
     bool prohibited = false;
     for (uint32_t i = 0; i < mx->ipv6_count || i < mx->ipv4_count; i++) {
-        if (i < mx->ipv6_count && add_hop(route, request, mx, mx->ipv6[i], pool))
+        if (i < mx->ipv6_count && add_hop(route, request, mx, mx->ipv6[i], pool)) {
             prohibited = true;
-        if (i < mx->ipv4_count && add_hop(route, request, mx, mx->ipv4[i], pool))
+        }
+        if (i < mx->ipv4_count && add_hop(route, request, mx, mx->ipv4[i], pool)) {
             prohibited = true;
+        }
     }
     return prohibited;
 }
@@ -213,18 +227,20 @@ static void compose_mx(demit_route_t *route, const demit_route_request_t *reques
         prohibited |= add_hops(route, request, &mx[i], pool);
         temporary |= mx[i].result == DEMIT_DNS_TEMPORARY;
     }
-    if (route->hop_count > 0)
+    if (route->hop_count > 0) {
         return;
-    if (temporary)
+    }
+    if (temporary) {
         no_route(route, DEMIT_RESULT_DEFERRED, "4.4.3", "the addresses of the mail exchangers cannot be looked up now");
-    else if (count < answer->mx_count)
+    } else if (count < answer->mx_count) {
         no_route(route, DEMIT_RESULT_FAILED, "5.4.6", "mail for this domain loops back to this host");
-    else if (prohibited)
+    } else if (prohibited) {
         no_route(route, DEMIT_RESULT_FAILED, "5.4.4", "delivery to every host of this domain is prohibited here");
-    else if (answer->result == DEMIT_DNS_NO_DATA)
+    } else if (answer->result == DEMIT_DNS_NO_DATA) {
         no_route(route, DEMIT_RESULT_FAILED, "5.1.2", "the domain has neither a mail exchanger nor an address");
-    else
+    } else {
         no_route(route, DEMIT_RESULT_FAILED, "5.4.4", "no mail exchanger of the domain has an address");
+    }
 }
 
 /* RFC 7505: one MX, whose host is the root. */
@@ -240,10 +256,11 @@ void demit_route_compose(demit_route_t *route, const demit_route_request_t *requ
     switch (answer->result) {
     case DEMIT_DNS_OK:
     case DEMIT_DNS_NO_DATA:
-        if (is_null_mx(answer))
+        if (is_null_mx(answer)) {
             no_route(route, DEMIT_RESULT_FAILED, "5.1.10", "the domain says that it accepts no mail (null MX)");
-        else
+        } else {
             compose_mx(route, request, answer, random, result_pool);
+        }
         break;
     case DEMIT_DNS_NO_DOMAIN:
         no_route(route, DEMIT_RESULT_FAILED, "5.1.2", "the domain does not exist");
@@ -257,10 +274,11 @@ void demit_route_compose(demit_route_t *route, const demit_route_request_t *requ
                              answer->error == NULL ? "no answer" : answer->error, (char *)NULL));
         break;
     }
-    if (route->hop_count == 0 && route->result == DEMIT_RESULT_FAILED && request->settings->gateway_host != NULL)
+    if (route->hop_count == 0 && route->result == DEMIT_RESULT_FAILED && request->settings->gateway_host != NULL) {
         no_route(route, DEMIT_RESULT_DEFERRED, "4.3.5",
                  apr_pstrcat(result_pool, "the Gateway ", request->settings->gateway_host,
                              " cannot be used: ", route->text, (char *)NULL));
+    }
 }
 
 const char *demit_route_key(const char *domain, const demit_domain_settings_t *settings, apr_pool_t *result_pool)

@@ -2,7 +2,7 @@
  * A batch: deliveries for one destination, tried in order on one connection where that makes sense. It finds the route,
  * walks the hops until one takes mail, feeds it, and comes back to the hops when a connection is lost.
  */
-#include "smtp_lane.h"
+#include "core/delivery/smtp_lane.h"
 
 #include <string.h>
 
@@ -11,8 +11,8 @@
 #include "demit/log.h"
 #include "demit/os.h"
 
-#include "resolver_priv.h"
-#include "route.h"
+#include "core/delivery/resolver_priv.h"
+#include "core/delivery/route.h"
 
 enum {
     ATTEMPTS_MAX = 6, /* addresses that are tried for one connection */
@@ -53,8 +53,9 @@ static void finish(demit_smtp_batch_t *batch)
 {
     demit_smtp_lane_t *lane = batch->lane;
     *batch->back = batch->link;
-    if (batch->link != NULL)
+    if (batch->link != NULL) {
         batch->link->back = batch->back;
+    }
     apr_pool_destroy(batch->lookup_pool);
     apr_pool_destroy(batch->pool);
     demit_smtp_lane_check(lane);
@@ -63,8 +64,9 @@ static void finish(demit_smtp_batch_t *batch)
 /* Gives back what was not tried. Deliveries without a result count as deferred. */
 static void give_back(demit_smtp_batch_t *batch)
 {
-    while (batch->next < batch->count)
+    while (batch->next < batch->count) {
         demit_queue_report(batch->lane->queue, batch->deliveries[batch->next++]);
+    }
     finish(batch);
 }
 
@@ -92,11 +94,13 @@ static void feed(demit_smtp_batch_t *batch)
     uint32_t limit = batch->settings->max_deliveries_per_connection;
     demit_client_session_t *session = batch->session;
     while (batch->next < batch->count && !batch->lane->stopping) {
-        if (limit != 0 && demit_client_session_deliveries(session) >= limit)
+        if (limit != 0 && demit_client_session_deliveries(session) >= limit) {
             break;
+        }
         batch->busy = true;
-        if (demit_client_session_deliver(session, batch->deliveries[batch->next]))
+        if (demit_client_session_deliver(session, batch->deliveries[batch->next])) {
             return;
+        }
         batch->busy = false;
         batch->next++;
     }
@@ -135,10 +139,12 @@ static void cut_at_ourselves(demit_smtp_batch_t *batch, demit_client_loss_t *why
 static void note_refusal(demit_smtp_batch_t *batch, const demit_client_loss_t *loss)
 {
     demit_client_loss_t why = *loss;
-    if (loss->ourselves)
+    if (loss->ourselves) {
         cut_at_ourselves(batch, &why);
-    if (batch->why.status != NULL && (batch->why.result == DEMIT_RESULT_DEFERRED || loss->ourselves))
+    }
+    if (batch->why.status != NULL && (batch->why.result == DEMIT_RESULT_DEFERRED || loss->ourselves)) {
         return;
+    }
     why.status = apr_pstrdup(batch->pool, why.status);
     why.diagnostic = apr_pstrdup(batch->pool, why.diagnostic);
     batch->why = why;
@@ -162,10 +168,11 @@ static void on_lost(void *baton, demit_client_session_t *session, const demit_cl
         batch->next++;
         batch->losses++;
     }
-    if (batch->losses >= LOSSES_MAX)
+    if (batch->losses >= LOSSES_MAX) {
         give_up(batch, loss, NULL, false);
-    else
+    } else {
         go_on(batch);
+    }
 }
 
 static const demit_client_owner_t batch_owner = {on_ready, on_finished, on_lost};
@@ -227,10 +234,11 @@ static void on_answer(demit_task_t *task)
     const demit_route_request_t request = request_of(batch);
     demit_route_compose(&batch->route, &request, &lookup->answer, (uint64_t)demit_os_monotonic_us(), batch->pool);
     batch->routed = true;
-    if (batch->lane->stopping)
+    if (batch->lane->stopping) {
         give_back(batch);
-    else
+    } else {
         walk_hops(batch);
+    }
 }
 
 static void find_route(demit_smtp_batch_t *batch)
@@ -276,8 +284,9 @@ demit_smtp_batch_t *demit_smtp_batch_create(demit_delivery_t **deliveries, uint3
     apr_pool_t *pool = NULL;
     apr_pool_t *lookup_pool = NULL;
     /* Both are used by more than one thread, if not at one time: children of APR's own, whose allocator has a lock. */
-    if (apr_pool_create(&pool, NULL) != APR_SUCCESS)
+    if (apr_pool_create(&pool, NULL) != APR_SUCCESS) {
         return NULL;
+    }
     if (apr_pool_create(&lookup_pool, NULL) != APR_SUCCESS) {
         apr_pool_destroy(pool);
         return NULL;
@@ -313,16 +322,18 @@ void demit_smtp_batch_begin(demit_task_t *task)
     demit_smtp_lane_t *lane = batch->lane;
     batch->link = lane->batches;
     batch->back = &lane->batches;
-    if (batch->link != NULL)
+    if (batch->link != NULL) {
         batch->link->back = &batch->link;
+    }
     lane->batches = batch;
     go_on(batch);
 }
 
 void demit_smtp_batch_hurry(demit_smtp_batch_t *batch)
 {
-    if (batch->session != NULL && !batch->busy)
+    if (batch->session != NULL && !batch->busy) {
         demit_client_session_abandon(batch->session); /* connecting, or greeting */
+    }
 }
 
 demit_smtp_batch_t *demit_smtp_batch_next(const demit_smtp_batch_t *batch)

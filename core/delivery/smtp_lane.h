@@ -10,8 +10,8 @@
 
 #include "demit/delivery.h"
 
-#include "client_context.h"
-#include "client_session.h"
+#include "core/delivery/client_context.h"
+#include "core/delivery/client_session.h"
 
 typedef struct demit_smtp_lane demit_smtp_lane_t;
 typedef struct demit_smtp_batch demit_smtp_batch_t;

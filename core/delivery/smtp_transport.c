@@ -1,5 +1,5 @@
 /* The SMTP and LMTP transport: from the queue's thread to lanes, one on each loop. */
-#include "smtp_lane.h"
+#include "core/delivery/smtp_lane.h"
 
 #include <string.h>
 
@@ -29,11 +29,13 @@ typedef struct smtp_transport {
 static void unlist(demit_smtp_lane_t *lane, demit_client_session_t *session)
 {
     demit_client_link_t *link = demit_client_session_link(session);
-    if (link->back == NULL)
+    if (link->back == NULL) {
         return;
+    }
     *link->back = link->next;
-    if (link->next != NULL)
+    if (link->next != NULL) {
         demit_client_session_link(link->next)->back = link->back;
+    }
     memset(link, 0, sizeof(*link));
     lane->idle_count--;
 }
@@ -59,10 +61,12 @@ demit_client_session_t *demit_smtp_lane_take(demit_smtp_lane_t *lane, const char
 {
     demit_client_session_t *session = lane->idle;
     while (session != NULL &&
-           (!demit_client_session_is_ready(session) || strcmp(demit_client_session_key(session), key) != 0))
+           (!demit_client_session_is_ready(session) || strcmp(demit_client_session_key(session), key) != 0)) {
         session = demit_client_session_link(session)->next;
-    if (session != NULL)
+    }
+    if (session != NULL) {
         unlist(lane, session);
+    }
     return session;
 }
 
@@ -76,8 +80,9 @@ void demit_smtp_lane_give(demit_smtp_lane_t *lane, demit_client_session_t *sessi
     }
     link->next = lane->idle;
     link->back = &lane->idle;
-    if (link->next != NULL)
+    if (link->next != NULL) {
         demit_client_session_link(link->next)->back = &link->next;
+    }
     lane->idle = session;
     lane->idle_count++;
     demit_client_session_rest(session, idle_us);
@@ -89,8 +94,9 @@ void demit_smtp_lane_give(demit_smtp_lane_t *lane, demit_client_session_t *sessi
 void demit_smtp_lane_check(demit_smtp_lane_t *lane)
 {
     bool quiet = lane->batches == NULL && lane->sessions == 0 && lane->context.open_bodies == 0;
-    if (!lane->stopping || lane->stopped || !quiet)
+    if (!lane->stopping || lane->stopped || !quiet) {
         return;
+    }
     lane->stopped = true;
     lane->on_stopped(lane);
 }
@@ -101,19 +107,22 @@ static void stop_lane(demit_task_t *task)
     lane->stopping = true;
     for (demit_client_session_t *session = lane->idle; session != NULL;
          session = demit_client_session_link(session)->next) {
-        if (demit_client_session_is_ready(session))
+        if (demit_client_session_is_ready(session)) {
             demit_client_session_quit(session);
+        }
     }
-    for (demit_smtp_batch_t *batch = lane->batches; batch != NULL; batch = demit_smtp_batch_next(batch))
+    for (demit_smtp_batch_t *batch = lane->batches; batch != NULL; batch = demit_smtp_batch_next(batch)) {
         demit_smtp_batch_hurry(batch);
+    }
     demit_smtp_lane_check(lane);
 }
 
 static void on_lane_stopped(demit_smtp_lane_t *lane)
 {
     smtp_transport_t *transport = lane->baton;
-    if (apr_atomic_dec32(&transport->running) == 0)
+    if (apr_atomic_dec32(&transport->running) == 0) {
         transport->stopped(transport->stopped_baton);
+    }
 }
 
 static void on_report(demit_client_context_t *context, demit_delivery_t *delivery)
@@ -157,8 +166,9 @@ static void stop(demit_transport_t *base, void (*stopped)(void *baton), void *ba
     smtp_transport_t *transport = (smtp_transport_t *)base;
     transport->stopped = stopped;
     transport->stopped_baton = baton;
-    for (uint32_t i = 0; i < transport->lane_count; i++)
+    for (uint32_t i = 0; i < transport->lane_count; i++) {
         demit_loop_post(transport->lanes[i].context.loop, &transport->lanes[i].stop_task);
+    }
 }
 
 static apr_status_t make_lane(demit_smtp_lane_t *lane, smtp_transport_t *transport,
@@ -166,8 +176,9 @@ static apr_status_t make_lane(demit_smtp_lane_t *lane, smtp_transport_t *transpo
 {
     apr_allocator_t *allocator = NULL;
     apr_status_t status = apr_allocator_create(&allocator);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     apr_allocator_max_free_set(allocator, KEPT_FREE_BYTES);
     status = apr_pool_create_ex(&lane->context.pool, pool, NULL, allocator);
     if (status != APR_SUCCESS) {
@@ -201,8 +212,9 @@ apr_status_t demit_transport_smtp_create(demit_transport_t **transport, const de
     made->lanes = apr_pcalloc(pool, options->loop_count * sizeof(*made->lanes));
     for (uint32_t i = 0; i < options->loop_count; i++) {
         apr_status_t status = make_lane(&made->lanes[i], made, options, options->loops[i], pool);
-        if (status != APR_SUCCESS)
+        if (status != APR_SUCCESS) {
             return status;
+        }
     }
     *transport = &made->transport;
     return APR_SUCCESS;

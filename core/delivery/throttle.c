@@ -1,4 +1,4 @@
-#include "throttle.h"
+#include "core/delivery/throttle.h"
 
 #include <string.h>
 
@@ -38,8 +38,9 @@ int64_t demit_throttle_next_us(const demit_throttle_t *throttle)
 {
     for (int64_t age = DEMIT_THROTTLE_PARTS; age >= 0; age--) {
         int64_t part = throttle->part - age;
-        if (part >= 0 && throttle->sent[part % SLOTS] > 0)
+        if (part >= 0 && throttle->sent[part % SLOTS] > 0) {
             return (part + SLOTS) * throttle->part_us;
+        }
     }
     return throttle->part * throttle->part_us;
 }

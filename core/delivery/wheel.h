@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "list.h"
+#include "core/delivery/list.h"
 
 typedef struct demit_wheel_node {
     demit_link_t link; /* first, so that a node in a list is its link */

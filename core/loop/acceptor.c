@@ -1,5 +1,5 @@
 /* Listening sockets in a loop's pollset. */
-#include "loop_priv.h"
+#include "core/loop/loop_priv.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  * sends, offers and buries, so that no callback ever runs inside another's call and nothing is freed while events of
  * the same batch may still name it.
  */
-#include "loop_priv.h"
+#include "core/loop/loop_priv.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* The loop itself: one round is poll, tasks, events, timers, and the end of the round. */
-#include "loop_priv.h"
+#include "core/loop/loop_priv.h"
 
 #include <stdlib.h>
 

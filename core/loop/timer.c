@@ -1,6 +1,6 @@
 /* Timers: one FIFO per distinct duration, so that starting, stopping and firing cost the same for any number of them.
  */
-#include "loop_priv.h"
+#include "core/loop/loop_priv.h"
 
 #include <stdlib.h>
 
