@@ -11,9 +11,9 @@
 #include "demit/build.h"
 #include "demit/log.h"
 
-static const int64_t GRACE_US = 30 * 1000 * 1000;      /* for transactions and deliveries under way */
-static const int64_t LOOK_INTERVAL_US = 20 * 1000;     /* how often the stop looks whether all are gone */
-static const int64_t TRANSPORT_GRACE_US = 1000 * 1000; /* for QUIT on idle connections */
+static const int64_t GRACE_US = INT64_C(30) * 1000 * 1000;      /* for transactions and deliveries under way */
+static const int64_t LOOK_INTERVAL_US = INT64_C(20) * 1000;     /* how often the stop looks whether all are gone */
+static const int64_t TRANSPORT_GRACE_US = INT64_C(1000) * 1000; /* for QUIT on idle connections */
 
 /* ---- threads
  * --------------------------------------------------------------------------------------------------------- */

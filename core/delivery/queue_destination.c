@@ -21,7 +21,7 @@ void demit_domain_of(const demit_queue_t *queue, const char *address, char buffe
     const char *at = strrchr(address, '@');
     const char *domain = at != NULL ? at + 1 : queue->settings->hostname;
     size_t size = 0;
-    for (; domain[size] != '\0' && size < DEMIT_DOMAIN_SIZE - 1; size++) {
+    for (; size < DEMIT_DOMAIN_SIZE - 1 && domain[size] != '\0'; size++) {
         char c = domain[size];
         buffer[size] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
     }
@@ -61,13 +61,14 @@ static demit_destination_t *make_destination(demit_queue_t *queue, const char *d
 {
     bool is_gateway = key_size > 0 && key[0] == '\0';
     const char *name = is_gateway ? gateway_name(settings, queue->scratch) : domain;
-    demit_destination_t *made = calloc(1, sizeof(*made) + key_size + strlen(name) + 1);
+    const size_t name_size = strlen(name) + 1;
+    demit_destination_t *made = calloc(1, sizeof(*made) + key_size + name_size);
     if (made == NULL) {
         return NULL;
     }
     made->key_size = key_size;
     memcpy(made->key, key, key_size);
-    strcpy(made->key + key_size, name);
+    memcpy(made->key + key_size, name, name_size);
     made->name = made->key + key_size;
     made->settings = settings;
     made->transport = queue->transports[settings->delivery_method];
@@ -441,7 +442,7 @@ static void run_line(demit_queue_t *queue, demit_link_t *runnable, uint32_t most
         if (!destination->is_maildir && queue->connections >= most_connections && !destination->expiring) {
             return;
         }
-        demit_list_remove(&destination->runnable);
+        (void)demit_list_shift(runnable);
         destination->in_runnable = false;
         if (destination->expiring) {
             expire_oldest(queue, destination);

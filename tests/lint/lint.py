@@ -29,6 +29,7 @@ ROOM_OF_HEADER = {
     "loop.h": "loop",
     "task.h": "loop",
     "workers.h": "loop",
+    "unix_socket.h": "loop",
     "config.h": "config",
     "settings.h": "config",
     "log.h": "log",
@@ -111,7 +112,7 @@ def judge_include(room, header):
             return f"os/ includes {header}; it knows demit/os.h only"
         return None
     if header.startswith("core/"):
-        other = header.split("/")[1]
+        other = room_of(header)
         return None if other == room else f"reaches into the private part of core/{other}"
     if header.startswith("os/"):
         return f"reaches into {header}; demit/os.h is the contract"
