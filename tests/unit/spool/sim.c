@@ -378,8 +378,11 @@ static entry_t *entry_named(entries_t *entries, const char *name)
 
 static void add_entry(entries_t *entries, const char *name, ino_t file)
 {
+    const size_t size = strlen(name) + 1;
+
     must(entries->count < sizeof entries->list / sizeof entries->list[0], "too many files");
-    snprintf(entries->list[entries->count].name, sizeof entries->list[0].name, "%s", name);
+    must(size <= sizeof entries->list[0].name, "too long a name");
+    memcpy(entries->list[entries->count].name, name, size);
     entries->list[entries->count++].file = file;
 }
 
