@@ -136,12 +136,12 @@ static void test_low_space(void **state)
     fixture->options.minimum_free_bytes = 1000000;
     fixture_open(fixture);
     assert_int_equal(put(fixture, 100, &id, &location), APR_SUCCESS);
-    sim.free_bytes = 999999;
+    sim_set_free_bytes(&sim, 999999);
     usleep(1100000); /* the answer is kept for a second */
     assert_int_equal(put(fixture, 100, &other_id, &other), ENOSPC);
     assert_int_equal(put(fixture, 10000, &other_id, &other), ENOSPC);
     assert_int_equal(note_final(fixture, id, location), APR_SUCCESS);
-    sim.free_bytes = 0;
+    sim_set_free_bytes(&sim, 0);
     usleep(1100000);
     assert_int_equal(put(fixture, 100, &other_id, &other), APR_SUCCESS);
     fixture_close(fixture);

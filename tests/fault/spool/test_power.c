@@ -50,11 +50,10 @@ static void run(fixture_t *fixture, unsigned every, uint64_t seed)
     model_attach(&model);
     cutter->model = &model;
     cutter->every = every;
-    sim.baton = cutter;
-    sim.before = before_call;
+    sim_watch(&sim, before_call, cutter);
     model_load(&model, THREADS, COUNT, KEEP);
     fixture_close(fixture);
-    sim.before = NULL;
+    sim_watch(&sim, NULL, NULL);
     assert_int_equal(model.refused, 0);
     assert_true(cutter->count > 10);
     for (unsigned i = 0; i < cutter->count; i++) {

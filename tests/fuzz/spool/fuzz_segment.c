@@ -16,7 +16,7 @@
 #include "core/spool/bytes.h"
 #include "core/spool/survey.h"
 
-enum { EPOCH = 12345, SEGMENT = 256 * 1024 };
+enum { EPOCH = 12345, SEGMENT = 32 * 1024 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -355,6 +355,21 @@ void sim_destroy(sim_t *sim)
     pthread_mutex_destroy(&sim->mutex);
 }
 
+void sim_watch(sim_t *sim, void (*before)(sim_t *sim, void *baton), void *baton)
+{
+    pthread_mutex_lock(&sim->mutex);
+    sim->before = before;
+    sim->baton = baton;
+    pthread_mutex_unlock(&sim->mutex);
+}
+
+void sim_set_free_bytes(sim_t *sim, uint64_t bytes)
+{
+    pthread_mutex_lock(&sim->mutex);
+    sim->free_bytes = bytes;
+    pthread_mutex_unlock(&sim->mutex);
+}
+
 /* ---- the cut ---- */
 
 /* The names of the copy, each with the file behind it. */
@@ -378,11 +393,9 @@ static entry_t *entry_named(entries_t *entries, const char *name)
 
 static void add_entry(entries_t *entries, const char *name, ino_t file)
 {
-    const size_t size = strlen(name) + 1;
-
     must(entries->count < sizeof entries->list / sizeof entries->list[0], "too many files");
-    must(size <= sizeof entries->list[0].name, "too long a name");
-    memcpy(entries->list[entries->count].name, name, size);
+    must(strlen(name) < sizeof entries->list[0].name, name);
+    strcpy(entries->list[entries->count].name, name);
     entries->list[entries->count++].file = file;
 }
 

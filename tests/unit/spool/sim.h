@@ -62,6 +62,9 @@ typedef struct sim {
 
 void sim_init(sim_t *sim, const char *directory);
 void sim_destroy(sim_t *sim);
+/* Sets BEFORE and its baton; sets what free_bytes() says. At any time. */
+void sim_watch(sim_t *sim, void (*before)(sim_t *sim, void *baton), void *baton);
+void sim_set_free_bytes(sim_t *sim, uint64_t bytes);
 /* Makes a copy as after a power cut, in a new directory whose name is put into COPY. With the mutex held. */
 void sim_cut(sim_t *sim, char copy[64]);
 uint64_t sim_random(sim_t *sim);
