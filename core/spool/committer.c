@@ -23,8 +23,6 @@ enum {
     PARTS_PER_RECORD = 2
 };
 
-static const unsigned char zeros[SPOOL_BLOCK];
-
 typedef struct batch {
     spool_request_t *first, **last;
     uint64_t offset, length;
@@ -195,7 +193,7 @@ static apr_status_t make_room(demit_spool_t *spool, uint64_t length, bool privil
 
     if (fits(spool, length) && !better_one_is_ready(spool))
         return APR_SUCCESS;
-    if (padded(length) + 2 * SPOOL_BLOCK > spool->segment_size)
+    if (padded(length) + (uint64_t)2 * SPOOL_BLOCK > spool->segment_size)
         return APR_FROM_OS_ERROR(EFBIG);
     now_us = demit_os_monotonic_us();
     if (committer->open_error != APR_SUCCESS && now_us < committer->retry_us && !privileged)
@@ -250,10 +248,10 @@ static void begin_batch(demit_spool_t *spool, batch_t *batch)
     batch->parts = 1; /* the header's, filled in at the end */
 }
 
-static void add_part(spool_committer_t *committer, batch_t *batch, const void *bytes, size_t size)
+static void add_part(spool_committer_t *committer, batch_t *batch, void *bytes, size_t size)
 {
     if (size > 0)
-        committer->parts[batch->parts++] = (struct iovec){(void *)(uintptr_t)bytes, size};
+        committer->parts[batch->parts++] = (struct iovec){bytes, size};
 }
 
 /* Gives REQUEST its place and seals it for that place. */
@@ -323,7 +321,7 @@ static apr_status_t write_batch(demit_spool_t *spool, batch_t *batch)
 
     spool_batch_header_encode(&header, committer->current->header.epoch, batch->offset, batch->header);
     committer->parts[0] = (struct iovec){batch->header, sizeof batch->header};
-    add_part(committer, batch, zeros, (size_t)(padded(batch->length) - batch->length));
+    add_part(committer, batch, committer->zeros, (size_t)(padded(batch->length) - batch->length));
     error = spool->files->pwritev(spool->files, committer->fd, committer->parts, (int)batch->parts, batch->offset);
     if (error != 0)
         return APR_FROM_OS_ERROR(error);

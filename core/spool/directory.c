@@ -121,8 +121,8 @@ typedef struct source {
 /* Gives a new file its full length, so that every segment has it, and one that is shorter was cut. An errno. */
 static int stretch(demit_spool_t *spool, int fd)
 {
-    static const unsigned char zeros[SPOOL_BLOCK];
-    struct iovec part = {(void *)(uintptr_t)zeros, sizeof zeros};
+    unsigned char zeros[SPOOL_BLOCK] = {0};
+    struct iovec part = {zeros, sizeof zeros};
 
     return spool->files->pwritev(spool->files, fd, &part, 1, spool->segment_size - SPOOL_BLOCK);
 }

@@ -194,7 +194,9 @@ static apr_status_t begin_first_segment(demit_spool_t *spool)
 {
     apr_status_t status = spool_segment_begin(spool, false);
 
-    return APR_STATUS_IS_ENOSPC(status) || APR_TO_OS_ERROR(status) == EDQUOT ? APR_SUCCESS : status;
+    int error = APR_TO_OS_ERROR(status);
+
+    return error == ENOSPC || error == EDQUOT ? APR_SUCCESS : status;
 }
 
 static void free_segments(demit_spool_t *spool)
@@ -300,9 +302,6 @@ void demit_spool_set_mover(demit_spool_t *spool, const demit_spool_mover_t *move
 
 void demit_spool_statistics(const demit_spool_t *spool, demit_spool_statistics_t *statistics)
 {
-    /* Looking changes nothing that the caller could see; the lock is how to look. */
-    demit_spool_t *mutable_spool = (demit_spool_t *)(uintptr_t)spool;
-
     memset(statistics, 0, sizeof *statistics);
     statistics->batches = atomic_load_explicit(&spool->batches, memory_order_relaxed);
     statistics->syncs = atomic_load_explicit(&spool->syncs, memory_order_relaxed);
@@ -310,8 +309,8 @@ void demit_spool_statistics(const demit_spool_t *spool, demit_spool_statistics_t
     statistics->bytes_written = atomic_load_explicit(&spool->bytes_written, memory_order_relaxed);
     statistics->commits_failed = atomic_load_explicit(&spool->commits_failed, memory_order_relaxed);
     statistics->buffered_bytes = atomic_load_explicit(&spool->buffered, memory_order_relaxed);
-    spool_lock(mutable_spool);
+    (void)apr_thread_mutex_lock(spool->lock);
     statistics->segments = spool->segment_count;
     statistics->segments_free = spool->spare_count;
-    spool_unlock(mutable_spool);
+    (void)apr_thread_mutex_unlock(spool->lock);
 }

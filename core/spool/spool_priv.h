@@ -81,7 +81,7 @@ struct spool_request {
 
     unsigned char *head; /* record header and meta bytes */
     size_t head_size;
-    const unsigned char *body; /* 8 readable bytes of padding behind it; NULL: none, and the padding is behind head */
+    unsigned char *body; /* 8 readable bytes of padding behind it; NULL: none, and the padding is behind head */
     uint64_t body_hash;
     spool_record_header_t header; /* type, sizes and id; the rest is filled in with the place */
 
@@ -132,6 +132,7 @@ typedef struct spool_committer {
 
     struct iovec *parts;
     size_t part_capacity;
+    unsigned char zeros[SPOOL_BLOCK]; /* what pads a batch; never written to (an iovec cannot be const) */
 } spool_committer_t;
 
 struct demit_spool {
@@ -140,14 +141,11 @@ struct demit_spool {
     int directory, lock_file;
     mode_t file_mode;
     uint64_t segment_size, minimum_free;
-    uint32_t threshold;
-    bool force_fsync;
     uint64_t generation;
     atomic_uint_fast64_t next_id;
 
     _Atomic(spool_request_t *) incoming;
     spool_wake_t wake;
-    atomic_bool stopping;
     apr_thread_t *thread;
     spool_committer_t committer;
 
@@ -159,21 +157,24 @@ struct demit_spool {
     uint32_t next_number;
     uint32_t spares[SPOOL_SPARES_MAX]; /* numbers of .free files, written in full */
     uint32_t spare_count;
-    bool recovered;
     spool_tracked_t *tracked[SPOOL_TRACKED_BUCKETS];
     uint32_t tracked_count;
     spool_ticket_t *tickets;
     demit_spool_mover_t mover;
-    bool has_mover;
     spool_compaction_t *compaction; /* the one under way */
 
     demit_task_t maintenance;
-    bool maintenance_queued, maintenance_again, closing;
     int64_t maintenance_retry_us; /* what could not be done is tried again then; 0: nothing */
     apr_thread_cond_t *maintenance_idle;
 
     atomic_uint_fast64_t batches, syncs, records, bytes_written, commits_failed, buffered;
     apr_pool_t *pool; /* of the opener; used by open and close only */
+
+    uint32_t threshold;
+    bool force_fsync;
+    atomic_bool stopping;
+    /* With spool->lock. */
+    bool recovered, has_mover, maintenance_queued, maintenance_again, closing;
 };
 
 /* ---- directory.c: files and their names

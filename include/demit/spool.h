@@ -37,7 +37,7 @@ typedef struct demit_spool_options {
     uint64_t minimum_free_bytes;            /* below it, commits fail with ENOSPC */
     bool force_fsync;
     const demit_files_t *files; /* NULL: demit_files_system */
-    demit_workers_t *workers;   /* prepare, recycle and compact segments */
+    demit_workers_t *workers;   /* prepare, recycle and compact segments; NULL: none of that happens */
 } demit_spool_options_t;
 
 /*
@@ -47,7 +47,10 @@ typedef struct demit_spool_options {
 apr_status_t demit_spool_open(demit_spool_t **spool, const demit_spool_options_t *options, apr_pool_t *pool)
     __attribute__((warn_unused_result));
 
-/* Commits what is ready, ends the committer, releases the lock. No writer, reader or record may be under way. */
+/*
+ * Commits what is ready, ends the committer, releases the lock. No writer, reader or record may be under way; a ticket
+ * that the mover still holds is void. Before demit_workers_stop(): it waits for what the workers do for it.
+ */
 void demit_spool_close(demit_spool_t *spool);
 
 /* A new message id, never used before in this spool. Any thread. */
@@ -153,7 +156,9 @@ apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *r
 /*
  * Tells the spool whom to ask when a segment that is mostly gone is to be emptied. MOVE runs in a disk worker for a
  * message record that stands in the segment: its owner, the queue, calls demit_spool_move() in its own thread with the
- * message's present state, or, if the message is over or stands elsewhere by now, demit_spool_move_skip().
+ * message's present state, or, if the message is over or stands elsewhere by now, demit_spool_move_skip(). A message
+ * with a delivery under way is skipped, too: its old place is gone soon after `moved`. It is asked about again later.
+ * LOCATION may lie in another segment: the message then has chunks in the one that is emptied.
  */
 typedef struct demit_spool_mover {
     void (*move)(void *baton, uint64_t id, demit_spool_location_t location, void *ticket);
