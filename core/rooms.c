@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "demit/log.h"
 
@@ -45,6 +46,7 @@ int demit_open_log(demit_daemon_t *daemon)
 void demit_close_log(demit_daemon_t *daemon)
 {
     (void)daemon;
+    demit_log(DEMIT_LOG_INFO, "stopped", "pid=%ld", (long)getpid());
     demit_log_stop();
 }
 

@@ -190,11 +190,6 @@ void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton)
         demit_log(DEMIT_LOG_ERROR, "recovery_failed", "error=%s",
                   demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), status)));
     }
-    demit_log(found.damaged_records > 0 ? DEMIT_LOG_ERROR : DEMIT_LOG_INFO, "recovered",
-              "messages=%llu records=%llu segments=%llu torn=%llu damaged=%llu seconds=%.3f",
-              (unsigned long long)found.messages, (unsigned long long)found.records, (unsigned long long)found.segments,
-              (unsigned long long)found.torn_records, (unsigned long long)found.damaged_records,
-              (double)found.elapsed_us / 1e6);
     queue->recovered_task.run = on_recovery_done;
     demit_queue_post(queue, &queue->recovered_task);
     return NULL;

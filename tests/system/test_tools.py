@@ -3,11 +3,12 @@
 import email
 import email.message
 import email.policy
+import os
 import re
 import smtplib
 import subprocess
 
-from demit_harness import PATIENCE, SystemTest, main, split_trace, tool
+from demit_harness import PATIENCE, TEST_UID, SystemTest, main, split_trace, tool
 
 
 class Tools(SystemTest):
@@ -48,6 +49,20 @@ class Tools(SystemTest):
         _, text = split_trace(self.site.wait_for_mail("swaks")[0])
         self.assertIn(b"Subject: by swaks\n", text)
         self.assertIn(b"A line.\n.\n..two\n", text)
+
+    def test_swaks_over_a_unix_socket(self):
+        """A Listen that is a path: made by the new identity, with its mode, and gone with the daemon."""
+        swaks, path = tool("swaks"), self.site.path("run", "smtp.sock")
+        daemon = self.daemon(self.site.config(listen=f'Listen "{path}" {{ File_Mode = 0660 }}'), start=False)
+        daemon.start(ready=False)
+        daemon.wait_event("event=ready")
+        status = os.stat(path)
+        self.assertEqual((status.st_uid, status.st_mode & 0o777), (TEST_UID, 0o660))
+        result = self.run_tool(swaks, "--socket", path, "--from", "alice@local.test", "--to", "swaks@local.test")
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.site.wait_for_mail("swaks")
+        daemon.stop()
+        self.assertFalse(os.path.exists(path))
 
     def test_swaks_pipelined(self):
         swaks = tool("swaks")
