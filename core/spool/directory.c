@@ -237,6 +237,7 @@ apr_status_t spool_segment_begin(demit_spool_t *spool, bool privileged)
         if (committer->previous_abandoned)
             spool_segment_follows(segment, committer->previous_number, true);
         committer->current = segment;
+        spool->newest = segment->header.number;
         committer->position = SPOOL_BLOCK;
         committer->marked = segment->header.durable;
         committer->mark_due_us = 0;

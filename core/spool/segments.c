@@ -105,8 +105,11 @@ bool spool_segment_waits_for_elder(demit_spool_t *spool, const spool_segment_t *
 
 bool spool_segment_is_recyclable(demit_spool_t *spool, const spool_segment_t *segment)
 {
-    return !segment->current && !segment->unknown && !segment->stuck && !segment->compacting && segment->living == 0 &&
-           segment->pins == 0 && !spool_segment_waits_for_elder(spool, segment, false);
+    /* The youngest stays though it is empty: its header alone says which generation of ids and sequences was the last.
+     */
+    return segment->header.number < spool->newest && !segment->current && !segment->unknown && !segment->stuck &&
+           !segment->compacting && segment->living == 0 && segment->pins == 0 &&
+           !spool_segment_waits_for_elder(spool, segment, false);
 }
 
 void spool_segment_drop(demit_spool_t *spool, uint32_t number)

@@ -155,6 +155,7 @@ struct demit_spool {
     spool_segment_t **segments; /* by number, ascending */
     uint32_t segment_count, segment_capacity;
     uint32_t next_number;
+    uint32_t newest;                   /* number of the youngest segment whose name is durable */
     uint32_t spares[SPOOL_SPARES_MAX]; /* numbers of .free files, written in full */
     uint32_t spare_count;
     spool_tracked_t *tracked[SPOOL_TRACKED_BUCKETS];
