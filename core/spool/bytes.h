@@ -6,14 +6,16 @@
 
 static inline void put_u32(unsigned char *out, uint32_t value)
 {
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 4; i++) {
         out[i] = (unsigned char)(value >> (8 * i));
+    }
 }
 
 static inline void put_u64(unsigned char *out, uint64_t value)
 {
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 8; i++) {
         out[i] = (unsigned char)(value >> (8 * i));
+    }
 }
 
 static inline uint32_t get_u32(const unsigned char *in)

@@ -11,7 +11,7 @@
 
 #include "demit/spool.h"
 
-#include "survey.h"
+#include "core/spool/survey.h"
 
 typedef struct check {
     const demit_files_t *files;
@@ -36,13 +36,15 @@ static int add_file(void *baton, const char *name)
     apr_status_t status;
 
     check->set_aside += kind == SPOOL_FILE_DAMAGED;
-    if (kind != SPOOL_FILE_SEGMENT)
+    if (kind != SPOOL_FILE_SEGMENT) {
         return 0;
+    }
     status = spool_segment_file_header(check->files, check->directory, number, &segment.header, &segment.file_size);
     segment.readable = status == APR_SUCCESS;
     if (!segment.readable) {
-        if (!APR_STATUS_IS_EINVAL(status) && APR_TO_OS_ERROR(status) != EIO)
+        if (!APR_STATUS_IS_EINVAL(status) && APR_TO_OS_ERROR(status) != EIO) {
             return APR_TO_OS_ERROR(status);
+        }
         memset(&segment.header, 0, sizeof segment.header);
         segment.header.number = number;
     }
@@ -50,8 +52,9 @@ static int add_file(void *baton, const char *name)
         uint32_t capacity = check->capacity * 2 + 64;
         spool_survey_segment_t *segments = realloc(check->segments, capacity * sizeof *segments);
 
-        if (segments == NULL)
+        if (segments == NULL) {
             return ENOMEM;
+        }
         check->segments = segments;
         check->capacity = capacity;
     }
@@ -72,8 +75,9 @@ static bool is_in_use(const check_t *check)
 {
     int fd, error = check->files->open(check->files, check->directory, "lock", O_RDONLY, 0, &fd);
 
-    if (error != 0)
+    if (error != 0) {
         return false;
+    }
     error = check->files->lock(check->files, fd);
     (void)check->files->close(check->files, fd);
     return error == EWOULDBLOCK;
@@ -108,9 +112,11 @@ static const char *describe(const char *what)
         {"envelope", "the envelope cannot be read"},
     };
 
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        if (strcmp(texts[i].what, what) == 0)
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        if (strcmp(texts[i].what, what) == 0) {
             return texts[i].text;
+        }
+    }
     return what;
 }
 
@@ -119,8 +125,9 @@ static void show_damage(void *baton, const spool_damage_t *damage)
     check_t *check = baton;
     char id[DEMIT_ID_TEXT_SIZE] = "", name[SPOOL_NAME_SIZE];
 
-    if (damage->id != 0)
+    if (damage->id != 0) {
         (void)demit_id_format(damage->id, id);
+    }
     spool_file_name(name, damage->segment, SPOOL_FILE_SEGMENT);
     if (check->damages != NULL) {
         (void)json_array_append_new(check->damages,
@@ -141,17 +148,20 @@ static apr_status_t count_message(void *baton, const spool_survey_message_t *mes
 
     check->messages++;
     check->bytes += message->envelope->size_bytes;
-    for (uint32_t i = 0; i < message->envelope->recipient_count; i++)
+    for (uint32_t i = 0; i < message->envelope->recipient_count; i++) {
         check->recipients += message->envelope->recipients[i].state == DEMIT_RECIPIENT_PENDING;
+    }
     return APR_SUCCESS;
 }
 
 static void print_text(const check_t *check, const spool_survey_t *survey)
 {
-    if (check->in_use)
+    if (check->in_use) {
         say(check, "note: a daemon is using this spool; its youngest records may look torn\n");
-    if (check->set_aside > 0)
+    }
+    if (check->set_aside > 0) {
         say(check, "note: %u damaged segments were set aside earlier (*.damaged)\n", (unsigned)check->set_aside);
+    }
     (void)apr_file_printf(
         check->out, "%u segments, %llu records, %llu messages waiting for %llu recipients, %llu bytes\n",
         (unsigned)check->count, (unsigned long long)survey->records, (unsigned long long)check->messages,
@@ -172,8 +182,9 @@ static void print_json(check_t *check, const spool_survey_t *survey)
     char *text = all ? json_dumps(all, JSON_INDENT(2)) : NULL;
 
     check->damages = NULL; /* it belongs to ALL now, or is gone with it */
-    if (text != NULL && apr_file_puts(text, check->out) == APR_SUCCESS)
+    if (text != NULL && apr_file_puts(text, check->out) == APR_SUCCESS) {
         (void)apr_file_puts("\n", check->out);
+    }
     free(text);
     json_decref(all);
 }
@@ -186,23 +197,28 @@ static apr_status_t survey_and_print(check_t *check, apr_pool_t *pool)
     apr_pool_t *message_pool;
     apr_status_t status = apr_pool_create(&message_pool, pool);
 
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
-    if (check->count > 1)
+    }
+    if (check->count > 1) {
         qsort(check->segments, check->count, sizeof *check->segments, by_number);
+    }
     spool_survey_init(&survey, check->files, check->directory, check->segments, check->count);
     survey.on_damage = show_damage;
     survey.baton = check;
     status = spool_survey_run(&survey);
-    if (status == APR_SUCCESS)
-        status = spool_survey_each(&survey, count_message, check, message_pool);
     if (status == APR_SUCCESS) {
-        if (check->damages != NULL)
+        status = spool_survey_each(&survey, count_message, check, message_pool);
+    }
+    if (status == APR_SUCCESS) {
+        if (check->damages != NULL) {
             print_json(check, &survey);
-        else
+        } else {
             print_text(check, &survey);
-        if (survey.damaged > 0)
+        }
+        if (survey.damaged > 0) {
             status = APR_EINVAL;
+        }
     }
     spool_survey_free(&survey);
     apr_pool_destroy(message_pool);
@@ -215,8 +231,9 @@ apr_status_t demit_spool_check(const char *directory, apr_file_t *out, bool json
     apr_status_t status;
     int error = check.files->open(check.files, AT_FDCWD, directory, O_RDONLY | O_DIRECTORY, 0, &check.directory);
 
-    if (error != 0)
+    if (error != 0) {
         return APR_FROM_OS_ERROR(error);
+    }
     check.in_use = is_in_use(&check);
     error = check.files->list(check.files, check.directory, add_file, &check);
     status = APR_FROM_OS_ERROR(error);
@@ -224,8 +241,9 @@ apr_status_t demit_spool_check(const char *directory, apr_file_t *out, bool json
         check.damages = json_array();
         status = check.damages ? APR_SUCCESS : APR_ENOMEM;
     }
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = survey_and_print(&check, pool);
+    }
     json_decref(check.damages);
     free(check.segments);
     (void)check.files->close(check.files, check.directory);

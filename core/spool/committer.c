@@ -11,7 +11,7 @@
 #include "demit/log.h"
 #include "demit/os.h"
 
-#include "spool_priv.h"
+#include "core/spool/spool_priv.h"
 
 enum {
     PATIENCE_US = 50 * 1000,      /* how long outcomes wait for company */
@@ -36,9 +36,9 @@ void spool_submit(demit_spool_t *spool, spool_request_t *request)
     spool_request_t *head = atomic_load(&spool->incoming);
     bool urgent = !request->patient; /* read now: once pushed, the request may be gone */
 
-    do
+    do {
         request->next = head;
-    while (!atomic_compare_exchange_weak(&spool->incoming, &head, request));
+    } while (!atomic_compare_exchange_weak(&spool->incoming, &head, request));
     spool_wake_up(&spool->wake, urgent);
 }
 
@@ -54,12 +54,14 @@ static void take_incoming(demit_spool_t *spool)
     while (newest != NULL) {
         spool_request_t *next = newest->next;
 
-        if (oldest == NULL)
+        if (oldest == NULL) {
             end = &newest->next;
+        }
         newest->next = oldest;
         oldest = newest;
-        if (newest->patient && committer->patience_ends_us == INT64_MAX)
+        if (newest->patient && committer->patience_ends_us == INT64_MAX) {
             committer->patience_ends_us = demit_os_monotonic_us() + PATIENCE_US;
+        }
         committer->urgent = committer->urgent || !newest->patient;
         committer->waiting++;
         newest = next;
@@ -92,8 +94,9 @@ static int64_t next_chore_us(demit_spool_t *spool)
     const spool_committer_t *committer = &spool->committer;
     int64_t due = committer->patience_ends_us, maintenance;
 
-    if (committer->mark_due_us != 0 && committer->mark_due_us < due)
+    if (committer->mark_due_us != 0 && committer->mark_due_us < due) {
         due = committer->mark_due_us;
+    }
     spool_lock(spool);
     maintenance = spool->maintenance_retry_us;
     spool_unlock(spool);
@@ -104,8 +107,9 @@ static bool must_commit(demit_spool_t *spool)
 {
     const spool_committer_t *committer = &spool->committer;
 
-    if (committer->first == NULL)
+    if (committer->first == NULL) {
         return false;
+    }
     return committer->urgent || committer->waiting >= PATIENCE_COUNT || atomic_load(&spool->stopping) ||
            demit_os_monotonic_us() >= committer->patience_ends_us;
 }
@@ -120,8 +124,9 @@ static void rest(demit_spool_t *spool)
     take_incoming(spool);
     if (!must_commit(spool) && !atomic_load(&spool->stopping)) {
         /* What just came may be patient too: its time counts from now. */
-        if (committer->patience_ends_us < until_us)
+        if (committer->patience_ends_us < until_us) {
             until_us = committer->patience_ends_us;
+        }
         spool_wake_wait(&spool->wake, until_us);
     }
     spool_wake_rise(&spool->wake);
@@ -131,8 +136,9 @@ static void rest(demit_spool_t *spool)
 
 static void finish(demit_spool_t *spool, spool_request_t *request, apr_status_t status)
 {
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         atomic_fetch_add_explicit(&spool->commits_failed, 1, memory_order_relaxed);
+    }
     request->complete(spool, request, status);
 }
 
@@ -144,14 +150,16 @@ static bool space_is_low(demit_spool_t *spool)
     uint64_t free_bytes;
     bool low;
 
-    if (committer->space_checked_us != 0 && now_us - committer->space_checked_us < SPACE_CHECK_US)
+    if (committer->space_checked_us != 0 && now_us - committer->space_checked_us < SPACE_CHECK_US) {
         return committer->space_low;
+    }
     committer->space_checked_us = now_us;
     low =
         spool->files->free_bytes(spool->files, spool->directory, &free_bytes) == 0 && free_bytes < spool->minimum_free;
-    if (low != committer->space_low)
+    if (low != committer->space_low) {
         demit_log(low ? DEMIT_LOG_ERROR : DEMIT_LOG_INFO, low ? "spool_space_low" : "spool_space_back",
                   "minimum_bytes=%llu", (unsigned long long)spool->minimum_free);
+    }
     committer->space_low = low;
     return low;
 }
@@ -177,8 +185,9 @@ static bool better_one_is_ready(demit_spool_t *spool)
 {
     bool ready;
 
-    if (spool->committer.current->header.prepared)
+    if (spool->committer.current->header.prepared) {
         return false;
+    }
     spool_lock(spool);
     ready = spool->spare_count >= SPOOL_SPARES_WANTED;
     spool_unlock(spool);
@@ -191,13 +200,16 @@ static apr_status_t make_room(demit_spool_t *spool, uint64_t length, bool privil
     spool_committer_t *committer = &spool->committer;
     int64_t now_us;
 
-    if (fits(spool, length) && !better_one_is_ready(spool))
+    if (fits(spool, length) && !better_one_is_ready(spool)) {
         return APR_SUCCESS;
-    if (padded(length) + (uint64_t)2 * SPOOL_BLOCK > spool->segment_size)
+    }
+    if (padded(length) + (uint64_t)2 * SPOOL_BLOCK > spool->segment_size) {
         return APR_FROM_OS_ERROR(EFBIG);
+    }
     now_us = demit_os_monotonic_us();
-    if (committer->open_error != APR_SUCCESS && now_us < committer->retry_us && !privileged)
+    if (committer->open_error != APR_SUCCESS && now_us < committer->retry_us && !privileged) {
         return committer->open_error;
+    }
     if (committer->current != NULL) {
         write_mark(spool);
         spool_segment_leave(spool, false);
@@ -213,11 +225,13 @@ static apr_status_t reserve_parts(spool_committer_t *committer, size_t parts)
     size_t wanted = parts + PARTS_PER_RECORD + 2;
     struct iovec *bigger;
 
-    if (wanted <= committer->part_capacity)
+    if (wanted <= committer->part_capacity) {
         return APR_SUCCESS;
+    }
     bigger = realloc(committer->parts, wanted * 2 * sizeof *bigger);
-    if (bigger == NULL)
+    if (bigger == NULL) {
         return APR_ENOMEM;
+    }
     committer->parts = bigger;
     committer->part_capacity = wanted * 2;
     return APR_SUCCESS;
@@ -231,13 +245,16 @@ static apr_status_t admit(demit_spool_t *spool, batch_t *batch, spool_request_t 
     uint64_t size = spool_record_size(&request->header);
     apr_status_t status;
 
-    if (batch->count > 0 && (!fits(spool, batch->length + size) || batch->length + size > BATCH_MAX))
+    if (batch->count > 0 && (!fits(spool, batch->length + size) || batch->length + size > BATCH_MAX)) {
         return APR_EAGAIN;
-    if (!request->privileged && space_is_low(spool))
+    }
+    if (!request->privileged && space_is_low(spool)) {
         return APR_FROM_OS_ERROR(ENOSPC);
+    }
     status = reserve_parts(&spool->committer, batch->parts);
-    if (status == APR_SUCCESS && batch->count == 0)
+    if (status == APR_SUCCESS && batch->count == 0) {
         status = make_room(spool, SPOOL_BATCH_HEADER_SIZE + size, request->privileged);
+    }
     return status;
 }
 
@@ -250,8 +267,9 @@ static void begin_batch(demit_spool_t *spool, batch_t *batch)
 
 static void add_part(spool_committer_t *committer, batch_t *batch, void *bytes, size_t size)
 {
-    if (size > 0)
+    if (size > 0) {
         committer->parts[batch->parts++] = (struct iovec){bytes, size};
+    }
 }
 
 /* Gives REQUEST its place and seals it for that place. */
@@ -267,14 +285,16 @@ static apr_status_t place(demit_spool_t *spool, batch_t *batch, spool_request_t 
     request->offset = batch->offset + batch->length;
     request->header.sequence = committer->next_sequence + batch->count;
     status = request->prepare ? request->prepare(spool, request) : APR_SUCCESS;
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     spool_record_seal(&request->header, committer->current->header.epoch, request->offset, request->body_hash,
                       request->head);
     padding = (size_t)size - request->head_size - body_size;
     add_part(committer, batch, request->head, request->head_size + (request->body ? 0 : padding));
-    if (request->body != NULL)
+    if (request->body != NULL) {
         add_part(committer, batch, request->body, body_size + padding);
+    }
     batch->length += size;
     batch->count++;
     *batch->last = request;
@@ -291,15 +311,18 @@ static void gather(demit_spool_t *spool, batch_t *batch)
         spool_request_t *request = committer->first;
         apr_status_t status = request->weightless ? request->outcome : admit(spool, batch, request);
 
-        if (status == APR_EAGAIN)
+        if (status == APR_EAGAIN) {
             return;
+        }
         (void)pop(committer);
         if (status == APR_SUCCESS && !request->weightless) {
-            if (batch->count == 0)
+            if (batch->count == 0) {
                 begin_batch(spool, batch);
+            }
             status = place(spool, batch, request);
-            if (status == APR_SUCCESS)
+            if (status == APR_SUCCESS) {
                 continue;
+            }
         }
         finish(spool, request, status);
     }
@@ -323,8 +346,9 @@ static apr_status_t write_batch(demit_spool_t *spool, batch_t *batch)
     committer->parts[0] = (struct iovec){batch->header, sizeof batch->header};
     add_part(committer, batch, committer->zeros, (size_t)(padded(batch->length) - batch->length));
     error = spool->files->pwritev(spool->files, committer->fd, committer->parts, (int)batch->parts, batch->offset);
-    if (error != 0)
+    if (error != 0) {
         return APR_FROM_OS_ERROR(error);
+    }
     committer->position = batch->offset + padded(batch->length);
     committer->marked = committer->durable;
     atomic_fetch_add_explicit(&spool->bytes_written, padded(batch->length), memory_order_relaxed);
@@ -333,8 +357,9 @@ static apr_status_t write_batch(demit_spool_t *spool, batch_t *batch)
 
 static apr_status_t sync_batch(demit_spool_t *spool)
 {
-    if (!spool->force_fsync)
+    if (!spool->force_fsync) {
         return APR_SUCCESS;
+    }
     atomic_fetch_add_explicit(&spool->syncs, 1, memory_order_relaxed);
     return APR_FROM_OS_ERROR(spool->files->datasync(spool->files, spool->committer.fd));
 }
@@ -382,16 +407,19 @@ static void commit(demit_spool_t *spool)
     apr_status_t status;
 
     gather(spool, &batch);
-    if (batch.count == 0)
+    if (batch.count == 0) {
         return;
+    }
     status = write_batch(spool, &batch);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = sync_batch(spool);
+    }
     committer->next_sequence += batch.count;
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         note_batch(spool, &batch);
-    else
+    } else {
         abandon(spool, status);
+    }
     while (batch.first != NULL) {
         spool_request_t *request = batch.first;
 
@@ -413,12 +441,14 @@ static void write_mark(demit_spool_t *spool)
     committer->mark_due_us = 0;
     if (committer->current == NULL || committer->durable == committer->marked ||
         committer->position + SPOOL_BLOCK > committer->current->header.size ||
-        reserve_parts(committer, 0) != APR_SUCCESS)
+        reserve_parts(committer, 0) != APR_SUCCESS) {
         return;
+    }
     begin_batch(spool, &batch);
     status = write_batch(spool, &batch);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         abandon(spool, status);
+    }
 }
 
 static void do_chores(demit_spool_t *spool)
@@ -426,8 +456,9 @@ static void do_chores(demit_spool_t *spool)
     spool_committer_t *committer = &spool->committer;
     int64_t now_us = demit_os_monotonic_us();
 
-    if (committer->mark_due_us != 0 && now_us >= committer->mark_due_us)
+    if (committer->mark_due_us != 0 && now_us >= committer->mark_due_us) {
         write_mark(spool);
+    }
     spool_lock(spool);
     if (spool->maintenance_retry_us != 0 && now_us >= spool->maintenance_retry_us) {
         spool->maintenance_retry_us = 0;
@@ -450,8 +481,9 @@ void *spool_committer_main(apr_thread_t *thread, void *baton)
             continue;
         }
         do_chores(spool);
-        if (committer->first == NULL && atomic_load(&spool->stopping) && atomic_load(&spool->incoming) == NULL)
+        if (committer->first == NULL && atomic_load(&spool->stopping) && atomic_load(&spool->incoming) == NULL) {
             break;
+        }
         rest(spool);
     }
     write_mark(spool);

@@ -14,8 +14,8 @@
 #include "demit/log.h"
 #include "demit/os.h"
 
-#include "compact.h"
-#include "scan.h"
+#include "core/spool/compact.h"
+#include "core/spool/scan.h"
 
 enum {
     SPARSE_PART = 4,             /* worth it when less than one in so many records is alive */
@@ -68,20 +68,23 @@ static spool_segment_t *choose(demit_spool_t *spool)
         spool_segment_t *segment = spool->segments[i];
         bool words_only = holds_words_only(spool, segment);
 
-        if (segment->retired || !(words_only || spool_segment_is_sparse(segment)))
+        if (segment->retired || !(words_only || spool_segment_is_sparse(segment))) {
             continue;
+        }
         if (segment->compact_after_us > now_us) {
             later_us = later_us == 0 || segment->compact_after_us < later_us ? segment->compact_after_us : later_us;
             continue;
         }
-        if (!words_only)
+        if (!words_only) {
             return segment;
+        }
         words = words ? words : segment;
         words_count++;
     }
     if (words_count < WORDS_ONLY_SEGMENTS) {
-        if (later_us != 0 && spool->maintenance_retry_us == 0)
+        if (later_us != 0 && spool->maintenance_retry_us == 0) {
             spool->maintenance_retry_us = later_us;
+        }
         return NULL;
     }
     return words;
@@ -94,19 +97,22 @@ static apr_status_t list_owners(spool_compaction_t *compaction, const spool_segm
 
     compaction->owners = calloc(spool->tracked_count + 1, sizeof *compaction->owners);
     compaction->owner_locations = calloc(spool->tracked_count + 1, sizeof *compaction->owner_locations);
-    if (compaction->owners == NULL || compaction->owner_locations == NULL)
+    if (compaction->owners == NULL || compaction->owner_locations == NULL) {
         return APR_ENOMEM;
-    for (uint32_t i = 0; i < SPOOL_TRACKED_BUCKETS; i++)
+    }
+    for (uint32_t i = 0; i < SPOOL_TRACKED_BUCKETS; i++) {
         for (const spool_tracked_t *tracked = spool->tracked[i]; tracked != NULL; tracked = tracked->next) {
             uint32_t j = 0;
 
-            while (j < tracked->chunk_count && tracked->chunk_segments[j] != segment->header.number)
+            while (j < tracked->chunk_count && tracked->chunk_segments[j] != segment->header.number) {
                 j++;
+            }
             if (j < tracked->chunk_count && tracked->location.segment != segment->header.number) {
                 compaction->owners[compaction->owner_count] = tracked->id;
                 compaction->owner_locations[compaction->owner_count++] = tracked->location;
             }
         }
+    }
     return APR_SUCCESS;
 }
 
@@ -124,8 +130,9 @@ static spool_compaction_t *claim(demit_spool_t *spool)
     spool_compaction_t *compaction = calloc(1, sizeof *compaction);
     spool_segment_t *segment;
 
-    if (compaction == NULL)
+    if (compaction == NULL) {
         return NULL;
+    }
     compaction->spool = spool;
     spool_lock(spool);
     segment =
@@ -156,9 +163,11 @@ static void finish(spool_compaction_t *compaction)
     if (!compaction->failed) { /* every outcome in it stands elsewhere too */
         uint32_t kept = 0;
 
-        for (uint32_t i = 0; i < segment->elder_count; i++)
-            if (segment->elders[i].firm)
+        for (uint32_t i = 0; i < segment->elder_count; i++) {
+            if (segment->elders[i].firm) {
                 segment->elders[kept++] = segment->elders[i];
+            }
+        }
         segment->elder_count = kept;
     }
     demit_log(DEMIT_LOG_INFO, "spool_compacted", "segment=%08x records=%u alive=%u", (unsigned)segment->header.number,
@@ -175,8 +184,9 @@ void spool_compact(demit_spool_t *spool)
     spool_compaction_t *compaction = claim(spool);
     int error;
 
-    if (compaction == NULL)
+    if (compaction == NULL) {
         return;
+    }
     error =
         spool_segment_file_open(spool->files, spool->directory, compaction->segment->header.number, &compaction->fd);
     if (error != 0) {
@@ -206,11 +216,13 @@ static void done_one(demit_spool_t *spool, bool failed)
     compaction = spool->compaction;
     compaction->failed |= failed;
     last = --compaction->under_way == 0;
-    if (spool->closing)
+    if (spool->closing) {
         (void)apr_thread_cond_broadcast(spool->maintenance_idle);
+    }
     spool_unlock(spool);
-    if (last)
+    if (last) {
         demit_workers_submit(spool->workers, &compaction->task);
+    }
 }
 
 static void carried(void *baton, apr_status_t status, demit_spool_location_t location)
@@ -227,16 +239,19 @@ static void carry(spool_compaction_t *compaction, const unsigned char *bytes, si
     const spool_segment_t *target;
     bool needed;
 
-    if (!spool_outcome_decode(&view, bytes, size))
+    if (!spool_outcome_decode(&view, bytes, size)) {
         return;
+    }
     spool_lock(spool);
     target = spool_segment_find(spool, view.segment);
     needed = target != NULL && target->header.epoch == view.epoch && target != compaction->segment;
-    if (needed)
+    if (needed) {
         compaction->under_way++;
+    }
     spool_unlock(spool);
-    if (needed && spool_outcome_carry(spool, bytes, size, carried, spool) != APR_SUCCESS)
+    if (needed && spool_outcome_carry(spool, bytes, size, carried, spool) != APR_SUCCESS) {
         carried(spool, APR_ENOMEM, (demit_spool_location_t){0, 0});
+    }
 }
 
 /* Asks the mover about a message. */
@@ -245,8 +260,9 @@ static void ask(spool_compaction_t *compaction, uint64_t id, demit_spool_locatio
     demit_spool_t *spool = compaction->spool;
     spool_ticket_t *ticket = calloc(1, sizeof *ticket);
 
-    if (ticket == NULL)
+    if (ticket == NULL) {
         return; /* it stays, and is asked about another time */
+    }
     ticket->spool = spool;
     ticket->id = id;
     ticket->from = location;
@@ -265,10 +281,12 @@ static void show(spool_compaction_t *compaction, const spool_found_t *found)
     const unsigned char *outcome =
         found->meta + record->envelope_size + (size_t)record->chunk_count * SPOOL_CHUNK_REF_SIZE;
 
-    if (record->outcome_size > 0)
+    if (record->outcome_size > 0) {
         carry(compaction, outcome, record->outcome_size);
-    if (record->type == SPOOL_MESSAGE)
+    }
+    if (record->type == SPOOL_MESSAGE) {
         ask(compaction, record->id, spool_location(compaction->segment->header.number, found->offset));
+    }
 }
 
 /* Whether enough is under way for now, the scan itself not counted. */
@@ -289,10 +307,11 @@ static void show_some(spool_compaction_t *compaction)
 
     while (!compaction->scanned && !is_busy(compaction)) {
         event = spool_scan_next(&compaction->scan, &found);
-        if (event == SPOOL_SCAN_END)
+        if (event == SPOOL_SCAN_END) {
             compaction->scanned = true;
-        else if (event == SPOOL_SCAN_RECORD && found.good)
+        } else if (event == SPOOL_SCAN_RECORD && found.good) {
             show(compaction, &found);
+        }
     }
     while (compaction->scanned && compaction->owner_next < compaction->owner_count && !is_busy(compaction)) {
         uint32_t i = compaction->owner_next++;
@@ -320,16 +339,18 @@ static void step(demit_task_t *task)
     spool_lock(spool);
     idle = --compaction->under_way == 0;
     spool_unlock(spool);
-    if (idle)
+    if (idle) {
         demit_workers_submit(spool->workers, &compaction->task);
+    }
 }
 
 /* ---- moving one message ---- */
 
 static void ticket_free(spool_ticket_t *ticket)
 {
-    if (ticket->pool != NULL)
+    if (ticket->pool != NULL) {
         apr_pool_destroy(ticket->pool);
+    }
     free(ticket);
 }
 
@@ -339,8 +360,9 @@ static void ticket_done(spool_ticket_t *ticket)
     spool_ticket_t **link = &spool->tickets;
 
     spool_lock(spool);
-    while (*link != ticket)
+    while (*link != ticket) {
         link = &(*link)->next;
+    }
     *link = ticket->next;
     spool_unlock(spool);
     ticket_free(ticket);
@@ -360,8 +382,9 @@ static apr_status_t keep_envelope(spool_ticket_t *ticket, const demit_envelope_t
     unsigned char *bytes;
     apr_status_t status = apr_pool_create(&ticket->pool, NULL);
 
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     apr_pool_tag(ticket->pool, "spool move");
     bytes = apr_palloc(ticket->pool, size);
     demit_envelope_encode(envelope, bytes);
@@ -375,10 +398,11 @@ void demit_spool_move(demit_spool_t *spool, void *opaque, demit_envelope_t *enve
     spool_lock(spool);
     ticket->answered = true;
     spool_unlock(spool);
-    if (keep_envelope(ticket, envelope) == APR_SUCCESS)
+    if (keep_envelope(ticket, envelope) == APR_SUCCESS) {
         demit_workers_submit(spool->workers, &ticket->copy);
-    else
+    } else {
         ticket_done(ticket);
+    }
 }
 
 static void moved(void *baton, apr_status_t status, demit_spool_location_t to)
@@ -386,8 +410,9 @@ static void moved(void *baton, apr_status_t status, demit_spool_location_t to)
     spool_ticket_t *ticket = baton;
     const demit_spool_mover_t *mover = &ticket->spool->mover;
 
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         mover->moved(mover->baton, ticket->id, ticket->from, to);
+    }
     ticket_done(ticket);
 }
 
@@ -405,10 +430,12 @@ static apr_status_t begin_copy(spool_ticket_t *ticket)
 
     ticket->buffer = apr_palloc(ticket->pool, COPY_BYTES);
     status = demit_spool_reader_open(&ticket->reader, NULL, ticket->spool, ticket->from, ticket->pool);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = demit_spool_reader_verify(ticket->reader);
-    if (status == APR_SUCCESS)
+    }
+    if (status == APR_SUCCESS) {
         status = spool_writer_begin_move(&ticket->writer, ticket, room, ticket);
+    }
     return status;
 }
 
@@ -421,12 +448,14 @@ static apr_status_t copy_body(spool_ticket_t *ticket)
         if (ticket->held == 0) {
             ticket->held = COPY_BYTES;
             status = demit_spool_reader_read(ticket->reader, ticket->position, ticket->buffer, &ticket->held);
-            if (status != APR_SUCCESS || ticket->held == 0)
+            if (status != APR_SUCCESS || ticket->held == 0) {
                 return status;
+            }
         }
         status = demit_spool_append(ticket->writer, ticket->buffer, ticket->held);
-        if (status != APR_SUCCESS)
+        if (status != APR_SUCCESS) {
             return status;
+        }
         ticket->position += ticket->held;
         ticket->held = 0;
     }
@@ -446,19 +475,23 @@ static void copy_some(demit_task_t *task)
     spool_ticket_t *ticket = DEMIT_CONTAINER_OF(task, spool_ticket_t, copy);
     apr_status_t status = ticket->writer == NULL ? begin_copy(ticket) : APR_SUCCESS;
 
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = copy_body(ticket);
-    if (APR_STATUS_IS_EAGAIN(status))
+    }
+    if (APR_STATUS_IS_EAGAIN(status)) {
         return;
-    if (ticket->reader != NULL)
+    }
+    if (ticket->reader != NULL) {
         demit_spool_reader_close(ticket->reader);
+    }
     if (status == APR_SUCCESS) {
         demit_spool_commit(ticket->writer, ticket->envelope, NULL, moved, ticket);
         return;
     }
     log_not_moved(ticket, status);
-    if (ticket->writer != NULL)
+    if (ticket->writer != NULL) {
         demit_spool_discard(ticket->writer);
+    }
     ticket_done(ticket);
 }
 
@@ -470,8 +503,9 @@ static bool only_questions_are_left(const demit_spool_t *spool)
     uint32_t unanswered = 0;
 
     for (const spool_ticket_t *ticket = spool->tickets; ticket != NULL; ticket = ticket->next) {
-        if (ticket->answered)
+        if (ticket->answered) {
             return false;
+        }
         unanswered++;
     }
     return unanswered > 0 && spool->compaction->under_way == unanswered;
@@ -480,8 +514,9 @@ static bool only_questions_are_left(const demit_spool_t *spool)
 void spool_compaction_end(demit_spool_t *spool)
 {
     spool_lock(spool);
-    while (spool->compaction != NULL && !only_questions_are_left(spool))
+    while (spool->compaction != NULL && !only_questions_are_left(spool)) {
         (void)apr_thread_cond_wait(spool->maintenance_idle, spool->lock);
+    }
     if (spool->compaction != NULL) { /* the mover has gone home: nobody will ever answer */
         (void)spool->files->close(spool->files, spool->compaction->fd);
         compaction_free(spool->compaction);

@@ -2,7 +2,7 @@
 #ifndef DEMIT_SPOOL_COMPACT_H
 #define DEMIT_SPOOL_COMPACT_H
 
-#include "spool_priv.h"
+#include "core/spool/spool_priv.h"
 
 struct spool_ticket {
     spool_ticket_t *next; /* of all under way; with spool->lock */

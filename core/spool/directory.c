@@ -17,7 +17,7 @@
 #include "demit/log.h"
 #include "demit/os.h"
 
-#include "spool_priv.h"
+#include "core/spool/spool_priv.h"
 
 static const struct {
     spool_file_kind_t kind;
@@ -33,9 +33,11 @@ void spool_file_name(char name[SPOOL_NAME_SIZE], uint32_t number, spool_file_kin
 {
     const char *suffix = "";
 
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (kinds[i].kind == kind)
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        if (kinds[i].kind == kind) {
             suffix = kinds[i].suffix;
+        }
+    }
     (void)snprintf(name, SPOOL_NAME_SIZE, "%08x%s", (unsigned)number, suffix);
 }
 
@@ -46,18 +48,20 @@ spool_file_kind_t spool_file_parse(const char *name, uint32_t *number)
     for (int i = 0; i < 8; i++) {
         char c = name[i];
 
-        if (c >= '0' && c <= '9')
+        if (c >= '0' && c <= '9') {
             value = value << 4 | (uint32_t)(c - '0');
-        else if (c >= 'a' && c <= 'f')
+        } else if (c >= 'a' && c <= 'f') {
             value = value << 4 | (uint32_t)(c - 'a' + 10);
-        else
+        } else {
             return SPOOL_FILE_OTHER;
+        }
     }
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         if (strcmp(name + 8, kinds[i].suffix) == 0) {
             *number = value;
             return kinds[i].kind;
         }
+    }
     return SPOOL_FILE_OTHER;
 }
 
@@ -80,15 +84,18 @@ apr_status_t spool_segment_file_header(const demit_files_t *files, int directory
 
     spool_file_name(name, number, SPOOL_FILE_SEGMENT);
     error = files->stat(files, directory, name, &status);
-    if (error == 0)
+    if (error == 0) {
         error = files->open(files, directory, name, O_RDONLY, 0, &fd);
-    if (error != 0)
+    }
+    if (error != 0) {
         return APR_FROM_OS_ERROR(error);
+    }
     *size_bytes = (uint64_t)status.st_size;
     error = files->pread(files, fd, block, sizeof block, 0, &done);
     (void)files->close(files, fd);
-    if (error != 0)
+    if (error != 0) {
         return APR_FROM_OS_ERROR(error);
+    }
     return spool_segment_header_decode(header, block) && header->number == number ? APR_SUCCESS : APR_EINVAL;
 }
 
@@ -141,16 +148,20 @@ static int begin_file(demit_spool_t *spool, const source_t *source, const spool_
     spool_file_name(name, number, kind);
     error = files->open(files, spool->directory, name, O_RDWR | (kind == SPOOL_FILE_NEW ? O_CREAT | O_EXCL : 0),
                         spool->file_mode, fd);
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     spool_segment_header_encode(header, block);
     error = files->pwritev(files, *fd, &part, 1, 0);
-    if (error == 0 && kind == SPOOL_FILE_NEW)
+    if (error == 0 && kind == SPOOL_FILE_NEW) {
         error = stretch(spool, *fd);
-    if (error == 0)
+    }
+    if (error == 0) {
         error = files->datasync(files, *fd);
-    if (error == 0)
+    }
+    if (error == 0) {
         error = spool_file_rename(spool, number, kind, header->number, SPOOL_FILE_SEGMENT);
+    }
     if (error == 0) {
         number = header->number;
         kind = SPOOL_FILE_SEGMENT;
@@ -187,8 +198,9 @@ static spool_segment_t *take_source(demit_spool_t *spool, bool privileged, sourc
 {
     spool_segment_t *segment = calloc(1, sizeof *segment);
 
-    if (segment == NULL)
+    if (segment == NULL) {
         return NULL;
+    }
     spool_lock(spool);
     segment->header.number = spool->next_number;
     segment->current = true;
@@ -198,10 +210,11 @@ static spool_segment_t *take_source(demit_spool_t *spool, bool privileged, sourc
         return NULL;
     }
     spool->next_number++;
-    if (spool->spare_count >= (privileged ? 1u : (uint32_t)SPOOL_SPARES_WANTED))
+    if (spool->spare_count >= (privileged ? 1u : (uint32_t)SPOOL_SPARES_WANTED)) {
         *source = (source_t){spool->spares[--spool->spare_count], SPOOL_FILE_FREE};
-    else
+    } else {
         *source = (source_t){segment->header.number, SPOOL_FILE_NEW};
+    }
     spool_unlock(spool);
     return segment;
 }
@@ -222,20 +235,23 @@ apr_status_t spool_segment_begin(demit_spool_t *spool, bool privileged)
     apr_status_t status;
 
     segment = take_source(spool, privileged, &source);
-    if (segment == NULL)
+    if (segment == NULL) {
         return APR_ENOMEM;
+    }
     status = fill_header(spool, &segment->header);
     segment->header.prepared = source.kind == SPOOL_FILE_FREE;
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = APR_FROM_OS_ERROR(begin_file(spool, &source, &segment->header, &committer->fd));
+    }
     spool_lock(spool);
     if (status != APR_SUCCESS) {
         log_failure(segment, status);
         spool_segment_remove(spool, segment);
     } else {
         /* If the older one's end is void, this header is the only place that says so. */
-        if (committer->previous_abandoned)
+        if (committer->previous_abandoned) {
             spool_segment_follows(segment, committer->previous_number, true);
+        }
         committer->current = segment;
         spool->newest = segment->header.number;
         committer->position = SPOOL_BLOCK;
@@ -251,8 +267,9 @@ void spool_segment_leave(demit_spool_t *spool, bool abandoned)
     spool_committer_t *committer = &spool->committer;
     spool_segment_t *segment = committer->current;
 
-    if (segment == NULL)
+    if (segment == NULL) {
         return;
+    }
     committer->previous_number = segment->header.number;
     committer->previous_epoch = segment->header.epoch;
     committer->previous_abandoned = abandoned;

@@ -4,7 +4,7 @@
 
 #include <apr_errno.h>
 
-#include "bytes.h"
+#include "core/spool/bytes.h"
 
 /* Where the fields stand: docs/spool-format.md. */
 enum { ENVELOPE_VERSION = 1, HEAD_SIZE = 56, RECIPIENT_SIZE = 16, DELAY_DSN_SENT = 1 };
@@ -39,8 +39,9 @@ static unsigned char *put_text(unsigned char *out, const char *text)
 {
     size_t size = text_size(text);
 
-    if (size > 0)
+    if (size > 0) {
         memcpy(out, text, size);
+    }
     return out + size;
 }
 
@@ -75,8 +76,9 @@ void demit_envelope_encode(const demit_envelope_t *envelope, unsigned char *out)
     put_u32(out + 52, text_length(envelope->envid));
     out = put_text(out + HEAD_SIZE, envelope->sender);
     out = put_text(out, envelope->envid);
-    for (uint32_t i = 0; i < envelope->recipient_count; i++)
+    for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         out = put_recipient(out, &envelope->recipients[i]);
+    }
 }
 
 /* What is left to be read, and where the next string goes. */
@@ -90,10 +92,12 @@ typedef struct cursor {
 static bool take_text(cursor_t *cursor, uint32_t length, const char **text)
 {
     *text = NULL;
-    if (length == ABSENT)
+    if (length == ABSENT) {
         return true;
-    if (length > cursor->left || memchr(cursor->in, 0, length) != NULL)
+    }
+    if (length > cursor->left || memchr(cursor->in, 0, length) != NULL) {
         return false;
+    }
     *text = cursor->text;
     memcpy(cursor->text, cursor->in, length);
     cursor->text[length] = '\0';
@@ -107,8 +111,9 @@ static bool take_recipient(cursor_t *cursor, demit_recipient_t *recipient)
 {
     const unsigned char *in = cursor->in;
 
-    if (cursor->left < RECIPIENT_SIZE || in[1] > DEMIT_RECIPIENT_FAILED || get_u32(in + 4) == ABSENT)
+    if (cursor->left < RECIPIENT_SIZE || in[1] > DEMIT_RECIPIENT_FAILED || get_u32(in + 4) == ABSENT) {
         return false;
+    }
     recipient->notify = in[0];
     recipient->state = (demit_recipient_state_t)in[1];
     cursor->in += RECIPIENT_SIZE;
@@ -139,13 +144,15 @@ apr_status_t demit_envelope_decode(demit_envelope_t **envelope, const unsigned c
 
     *envelope = NULL;
     if (size < HEAD_SIZE || bytes[0] != ENVELOPE_VERSION || bytes[1] > DEMIT_RET_HDRS || bytes[2] > DELAY_DSN_SENT ||
-        get_u32(bytes + 48) == ABSENT)
+        get_u32(bytes + 48) == ABSENT) {
         return APR_EINVAL;
+    }
     cursor.in = bytes + HEAD_SIZE;
     cursor.left = size - HEAD_SIZE;
     /* Checked before anything is allocated: a hostile count cannot ask for more memory than the bytes justify. */
-    if (get_u32(bytes + 44) > cursor.left / RECIPIENT_SIZE)
+    if (get_u32(bytes + 44) > cursor.left / RECIPIENT_SIZE) {
         return APR_EINVAL;
+    }
 
     result = apr_pcalloc(result_pool, sizeof *result);
     take_numbers(result, bytes);
@@ -153,13 +160,17 @@ apr_status_t demit_envelope_decode(demit_envelope_t **envelope, const unsigned c
     /* A string takes a NUL more here than there; each recipient's head there is longer than its three NULs. */
     cursor.text = apr_palloc(result_pool, cursor.left + 2);
     if (!take_text(&cursor, get_u32(bytes + 48), &result->sender) ||
-        !take_text(&cursor, get_u32(bytes + 52), &result->envid))
+        !take_text(&cursor, get_u32(bytes + 52), &result->envid)) {
         return APR_EINVAL;
-    for (uint32_t i = 0; i < result->recipient_count; i++)
-        if (!take_recipient(&cursor, &result->recipients[i]))
+    }
+    for (uint32_t i = 0; i < result->recipient_count; i++) {
+        if (!take_recipient(&cursor, &result->recipients[i])) {
             return APR_EINVAL;
-    if (cursor.left != 0)
+        }
+    }
+    if (cursor.left != 0) {
         return APR_EINVAL;
+    }
     *envelope = result;
     return APR_SUCCESS;
 }

@@ -16,9 +16,9 @@
 static int system_open(const demit_files_t *files, int dir, const char *name, int flags, mode_t mode, int *fd)
 {
     (void)files;
-    do
+    do {
         *fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW, mode);
-    while (*fd < 0 && errno == EINTR);
+    } while (*fd < 0 && errno == EINTR);
     return *fd < 0 ? errno : 0;
 }
 
@@ -36,12 +36,14 @@ static int system_pread(const demit_files_t *files, int fd, void *bytes, size_t 
     while (*done < size) {
         ssize_t n = pread(fd, (char *)bytes + *done, size - *done, (off_t)(offset + *done));
 
-        if (n == 0)
+        if (n == 0) {
             break;
-        if (n > 0)
+        }
+        if (n > 0) {
             *done += (size_t)n;
-        else if (errno != EINTR)
+        } else if (errno != EINTR) {
             return errno;
+        }
     }
     return 0;
 }
@@ -63,9 +65,9 @@ static int system_sync_directory(const demit_files_t *files, int dir)
     int error;
 
     (void)files;
-    do
+    do {
         error = fsync(dir) < 0 ? errno : 0;
-    while (error == EINTR);
+    } while (error == EINTR);
     return error;
 }
 
@@ -74,12 +76,13 @@ static int system_allocate(const demit_files_t *files, int fd, uint64_t size)
     int error;
 
     (void)files;
-    do
+    do {
         error = posix_fallocate(fd, 0, (off_t)size);
-    while (error == EINTR);
+    } while (error == EINTR);
     /* ZFS, for one, cannot promise blocks; the length is all that can be had there. */
-    if (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS)
+    if (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS) {
         error = ftruncate(fd, (off_t)size) < 0 ? errno : 0;
+    }
     return error;
 }
 
@@ -121,8 +124,9 @@ static int system_list(const demit_files_t *files, int dir, int (*each)(void *ba
 
     /* A descriptor of its own: fdopendir() takes it over, and a shared one would share its position. */
     result = system_open(files, dir, ".", O_RDONLY | O_DIRECTORY, 0, &fd);
-    if (result != 0)
+    if (result != 0) {
         return result;
+    }
     stream = fdopendir(fd);
     if (stream == NULL) {
         result = errno;
@@ -136,8 +140,9 @@ static int system_list(const demit_files_t *files, int dir, int (*each)(void *ba
             result = errno;
             break;
         }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             result = each(baton, entry->d_name);
+        }
     }
     (void)closedir(stream);
     return result;
@@ -149,11 +154,12 @@ static int system_free_bytes(const demit_files_t *files, int dir, uint64_t *byte
     int result;
 
     (void)files;
-    do
+    do {
         result = fstatvfs(dir, &status) < 0 ? errno : 0;
-    while (result == EINTR);
-    if (result == 0)
+    } while (result == EINTR);
+    if (result == 0) {
         *bytes = (uint64_t)status.f_bavail * status.f_frsize;
+    }
     return result;
 }
 
@@ -167,9 +173,9 @@ static int system_lock(const demit_files_t *files, int fd)
     int result;
 
     (void)files;
-    do
+    do {
         result = flock(fd, LOCK_EX | LOCK_NB) < 0 ? errno : 0;
-    while (result == EINTR);
+    } while (result == EINTR);
     return result == EAGAIN ? EWOULDBLOCK : result;
 }
 

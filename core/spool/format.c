@@ -1,11 +1,11 @@
-#include "format.h"
+#include "core/spool/format.h"
 
 #include <string.h>
 
 #define XXH_NO_STREAM
 #include <xxhash.h>
 
-#include "bytes.h"
+#include "core/spool/bytes.h"
 
 static const unsigned char segment_magic[8] = "DMTSEG01";
 static const unsigned char batch_magic[8] = "DMTBAT01";
@@ -48,8 +48,9 @@ void spool_segment_header_encode(const spool_segment_header_t *header, unsigned 
 static bool segment_header_decode_one(spool_segment_header_t *header, const unsigned char *in)
 {
     if (memcmp(in, segment_magic, sizeof segment_magic) != 0 || get_u32(in + 16) != FORMAT_VERSION ||
-        get_u64(in + 8) != XXH3_64bits(in + 16, SPOOL_SEGMENT_HEADER_SIZE - 16))
+        get_u64(in + 8) != XXH3_64bits(in + 16, SPOOL_SEGMENT_HEADER_SIZE - 16)) {
         return false;
+    }
     header->number = get_u32(in + 20);
     header->epoch = get_u64(in + 24);
     header->first_sequence = get_u64(in + 32);
@@ -88,8 +89,9 @@ bool spool_batch_header_decode(spool_batch_header_t *header, uint64_t epoch, uin
                                const unsigned char in[SPOOL_BATCH_HEADER_SIZE])
 {
     if (memcmp(in, batch_magic, sizeof batch_magic) != 0 ||
-        get_u64(in + 8) != seeded(in + 16, SPOOL_BATCH_HEADER_SIZE - 16, epoch, offset))
+        get_u64(in + 8) != seeded(in + 16, SPOOL_BATCH_HEADER_SIZE - 16, epoch, offset)) {
         return false;
+    }
     header->length = get_u32(in + 16);
     header->record_count = get_u32(in + 20);
     header->first_sequence = get_u64(in + 24);
@@ -149,11 +151,13 @@ bool spool_record_header_decode(spool_record_header_t *header, uint64_t epoch, u
     uint32_t type;
 
     if (memcmp(in, record_magic, sizeof record_magic) != 0 ||
-        get_u64(in + 8) != seeded(in + 16, SPOOL_RECORD_HEADER_SIZE - 16, epoch, offset))
+        get_u64(in + 8) != seeded(in + 16, SPOOL_RECORD_HEADER_SIZE - 16, epoch, offset)) {
         return false;
+    }
     type = get_u32(in + 16);
-    if (type != SPOOL_MESSAGE && type != SPOOL_CHUNK && type != SPOOL_OUTCOME)
+    if (type != SPOOL_MESSAGE && type != SPOOL_CHUNK && type != SPOOL_OUTCOME) {
         return false;
+    }
     header->type = (spool_record_type_t)type;
     header->envelope_size = get_u32(in + 20);
     header->chunk_count = get_u32(in + 24);
@@ -229,8 +233,9 @@ bool spool_outcome_decode(spool_outcome_view_t *view, const unsigned char *bytes
 {
     uint32_t flags;
 
-    if (size < SPOOL_OUTCOME_HEAD_SIZE)
+    if (size < SPOOL_OUTCOME_HEAD_SIZE) {
         return false;
+    }
     flags = get_u32(bytes);
     view->final = (flags & OUTCOME_FINAL) != 0;
     view->delay_dsn_sent = (flags & OUTCOME_DELAY_DSN_SENT) != 0;

@@ -22,12 +22,15 @@ static unsigned digit_value(char c)
 {
     const char *found;
 
-    if (c >= 'a' && c <= 'z')
+    if (c >= 'a' && c <= 'z') {
         c = (char)(c - 'a' + 'A');
-    if (c == 'O')
+    }
+    if (c == 'O') {
         c = '0';
-    if (c == 'I' || c == 'L')
+    }
+    if (c == 'I' || c == 'L') {
         c = '1';
+    }
     found = c == '\0' ? NULL : strchr(digits, c);
     return found ? (unsigned)(found - digits) : 32;
 }
@@ -36,13 +39,15 @@ bool demit_id_parse(const char *text, uint64_t *id)
 {
     uint64_t value = 0;
 
-    if (strlen(text) != ID_DIGITS || digit_value(text[0]) > 15) /* 13 digits hold 65 bits */
+    if (strlen(text) != ID_DIGITS || digit_value(text[0]) > 15) { /* 13 digits hold 65 bits */
         return false;
+    }
     for (int i = 0; i < ID_DIGITS; i++) {
         unsigned digit = digit_value(text[i]);
 
-        if (digit == 32)
+        if (digit == 32) {
             return false;
+        }
         value = value << 5 | digit;
     }
     *id = value;

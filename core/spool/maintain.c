@@ -11,7 +11,7 @@
 #include "demit/log.h"
 #include "demit/os.h"
 
-#include "spool_priv.h"
+#include "core/spool/spool_priv.h"
 
 enum {
     RECYCLE_AT_ONCE = 16,     /* segments for one sync of the directory */
@@ -21,8 +21,9 @@ enum {
 
 void spool_maintain(demit_spool_t *spool)
 {
-    if (spool->workers == NULL || spool->closing)
+    if (spool->workers == NULL || spool->closing) {
         return;
+    }
     if (spool->maintenance_queued) {
         spool->maintenance_again = true;
         return;
@@ -55,11 +56,12 @@ static uint32_t retire(demit_spool_t *spool, spool_segment_t *retired[RECYCLE_AT
     uint32_t count = 0;
 
     spool_lock(spool);
-    for (uint32_t i = 0; i < spool->segment_count && spool->recovered && count < RECYCLE_AT_ONCE; i++)
+    for (uint32_t i = 0; i < spool->segment_count && spool->recovered && count < RECYCLE_AT_ONCE; i++) {
         if (spool_segment_is_recyclable(spool, spool->segments[i])) {
             spool->segments[i]->retired = true;
             retired[count++] = spool->segments[i];
         }
+    }
     spool_unlock(spool);
     return count;
 }
@@ -75,10 +77,12 @@ static int rename_retired(demit_spool_t *spool, spool_segment_t *const *retired,
         uint32_t number = retired[i]->header.number;
         int error = 0;
 
-        if (!retired[i]->renamed)
+        if (!retired[i]->renamed) {
             error = spool_file_rename(spool, number, SPOOL_FILE_SEGMENT, number, kind_after(retired[i]));
-        if (error != 0)
+        }
+        if (error != 0) {
             return error;
+        }
         retired[i]->renamed = true;
     }
     return spool->files->sync_directory(spool->files, spool->directory);
@@ -103,11 +107,13 @@ static void forget(demit_spool_t *spool, spool_segment_t *segment)
     spool_lock(spool);
     spool_segment_remove(spool, segment);
     whole = whole && spool->spare_count < SPOOL_SPARES_MAX;
-    if (whole)
+    if (whole) {
         spool->spares[spool->spare_count++] = number;
+    }
     spool_unlock(spool);
-    if (!whole && !damaged)
+    if (!whole && !damaged) {
         (void)spool_file_unlink(spool, number, SPOOL_FILE_FREE);
+    }
 }
 
 /*
@@ -127,8 +133,9 @@ static void recycle(demit_spool_t *spool)
             retry_later(spool);
             return;
         }
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; i < count; i++) {
             forget(spool, retired[i]);
+        }
     }
 }
 
@@ -167,15 +174,19 @@ static int make_spare(demit_spool_t *spool, uint32_t number)
 
     spool_file_name(name, number, SPOOL_FILE_NEW);
     error = spool->files->open(spool->files, spool->directory, name, O_RDWR | O_CREAT | O_EXCL, spool->file_mode, &fd);
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     error = fill(spool, fd);
-    if (spool->files->close(spool->files, fd) != 0 && error == 0)
+    if (spool->files->close(spool->files, fd) != 0 && error == 0) {
         error = EIO;
-    if (error == 0)
+    }
+    if (error == 0) {
         error = spool_file_rename(spool, number, SPOOL_FILE_NEW, number, SPOOL_FILE_FREE);
-    if (error != 0)
+    }
+    if (error != 0) {
         (void)spool_file_unlink(spool, number, SPOOL_FILE_NEW);
+    }
     return error;
 }
 
@@ -184,8 +195,9 @@ static int check_space(demit_spool_t *spool)
     uint64_t bytes;
     int error = spool->files->free_bytes(spool->files, spool->directory, &bytes);
 
-    if (error == 0 && bytes < spool->minimum_free + spool->segment_size)
+    if (error == 0 && bytes < spool->minimum_free + spool->segment_size) {
         error = ENOSPC;
+    }
     return error;
 }
 
@@ -198,13 +210,16 @@ static void prepare(demit_spool_t *spool)
         spool_lock(spool);
         number = spool->next_number++;
         spool_unlock(spool);
-        if (error == 0)
+        if (error == 0) {
             error = make_spare(spool, number);
-        if (error == ECANCELED)
+        }
+        if (error == ECANCELED) {
             return;
+        }
         if (error != 0) {
-            if (error != ENOSPC) /* a full disk has its own event */
+            if (error != ENOSPC) { /* a full disk has its own event */
                 log_trouble("prepare", error);
+            }
             retry_later(spool);
             return;
         }
@@ -227,11 +242,13 @@ void spool_maintenance_run(demit_task_t *task)
     spool_lock(spool);
     again = spool->maintenance_again && !spool->closing;
     spool->maintenance_again = false;
-    if (again)
+    if (again) {
         demit_workers_submit(spool->workers, &spool->maintenance); /* at the end of the line: others wait too */
-    else
+    } else {
         spool->maintenance_queued = false;
-    if (!again)
+    }
+    if (!again) {
         (void)apr_thread_cond_broadcast(spool->maintenance_idle);
+    }
     spool_unlock(spool);
 }

@@ -3,7 +3,7 @@
 
 #include <apr_errno.h>
 
-#include "compact.h"
+#include "core/spool/compact.h"
 
 typedef struct outcome_request {
     spool_request_t request;
@@ -19,8 +19,9 @@ static spool_ticket_t *ticket_of(demit_spool_t *spool, uint64_t id)
 {
     spool_ticket_t *ticket = spool->tickets;
 
-    while (ticket != NULL && ticket->id != id)
+    while (ticket != NULL && ticket->id != id) {
         ticket = ticket->next;
+    }
     return ticket;
 }
 
@@ -31,16 +32,19 @@ void spool_outcome_aim(demit_spool_t *spool, unsigned char *encoded, size_t size
     spool_segment_t *segment;
     spool_ticket_t *ticket;
 
-    if (!spool_outcome_decode(&view, encoded, size))
+    if (!spool_outcome_decode(&view, encoded, size)) {
         return;
+    }
     spool_lock(spool);
     ticket = ticket_of(spool, view.id);
-    if (ticket != NULL)
+    if (ticket != NULL) {
         ticket->stale = true;
+    }
     tracked = spool_tracked_find(spool, view.id);
     segment = spool_segment_find(spool, tracked ? tracked->location.segment : view.segment);
-    if (segment != NULL)
+    if (segment != NULL) {
         spool_outcome_set_target(encoded, segment->header.number, segment->header.epoch);
+    }
     spool_unlock(spool);
 }
 
@@ -48,11 +52,13 @@ void spool_outcome_apply(demit_spool_t *spool, const unsigned char *encoded, siz
 {
     spool_outcome_view_t view;
 
-    if (!spool_outcome_decode(&view, encoded, size) || view.epoch == 0)
+    if (!spool_outcome_decode(&view, encoded, size) || view.epoch == 0) {
         return; /* about a message in a segment that is gone: no effect, and nothing to wait for */
+    }
     spool_segment_follows(segment, view.segment, false);
-    if (view.final)
+    if (view.final) {
         spool_message_over(spool, view.id, (demit_spool_location_t){view.segment, 0});
+    }
 }
 
 static apr_status_t outcome_prepare(demit_spool_t *spool, spool_request_t *request)
@@ -69,14 +75,16 @@ static void outcome_complete(demit_spool_t *spool, spool_request_t *request, apr
 
     if (status == APR_SUCCESS) {
         spool_lock(spool);
-        if (!outcome->carried)
+        if (!outcome->carried) {
             spool_outcome_apply(spool, encoded, request->header.outcome_size, request->segment);
-        else if (spool_outcome_decode(&view, encoded, request->header.outcome_size))
+        } else if (spool_outcome_decode(&view, encoded, request->header.outcome_size)) {
             spool_segment_follows(request->segment, view.segment, false);
+        }
         spool_unlock(spool);
     }
-    if (outcome->on_done != NULL)
+    if (outcome->on_done != NULL) {
         outcome->on_done(outcome->baton, status, (demit_spool_location_t){0, 0});
+    }
     free(outcome);
 }
 
@@ -86,8 +94,9 @@ static outcome_request_t *outcome_create(size_t size, demit_spool_done_fn *on_do
 {
     outcome_request_t *outcome = calloc(1, sizeof *outcome + SPOOL_RECORD_HEADER_SIZE + size + SPOOL_ALIGN);
 
-    if (outcome == NULL)
+    if (outcome == NULL) {
         return NULL;
+    }
     outcome->on_done = on_done;
     outcome->baton = baton;
     outcome->request.complete = outcome_complete;
@@ -107,8 +116,9 @@ void demit_spool_record_outcome(demit_spool_t *spool, const demit_spool_outcome_
     outcome_request_t *request = outcome_create(spool_outcome_encoded_size(outcome), on_done, baton);
 
     if (request == NULL) {
-        if (on_done != NULL)
+        if (on_done != NULL) {
             on_done(baton, APR_ENOMEM, outcome->location);
+        }
         return;
     }
     request->request.header.id = outcome->id;
@@ -123,11 +133,13 @@ apr_status_t spool_outcome_carry(demit_spool_t *spool, const unsigned char *enco
     outcome_request_t *request = outcome_create(size, on_done, baton);
     spool_outcome_view_t view;
 
-    if (request == NULL)
+    if (request == NULL) {
         return APR_ENOMEM;
+    }
     memcpy(request->head + SPOOL_RECORD_HEADER_SIZE, encoded, size);
-    if (spool_outcome_decode(&view, encoded, size))
+    if (spool_outcome_decode(&view, encoded, size)) {
         request->request.header.id = view.id;
+    }
     request->carried = true;
     spool_submit(spool, &request->request);
     return APR_SUCCESS;

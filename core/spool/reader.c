@@ -5,7 +5,7 @@
 
 #include <apr_errno.h>
 
-#include "spool_priv.h"
+#include "core/spool/spool_priv.h"
 
 enum { FIRST_READ = 4096 }; /* enough for the header and the envelope of nearly every message */
 
@@ -36,8 +36,9 @@ static apr_status_t pin(demit_spool_t *spool, uint32_t number, uint64_t *epoch)
 
     spool_lock(spool);
     segment = spool_segment_find(spool, number);
-    if (segment != NULL && segment->retired)
+    if (segment != NULL && segment->retired) {
         segment = NULL;
+    }
     if (segment != NULL) {
         segment->pins++;
         *epoch = segment->header.epoch;
@@ -54,8 +55,9 @@ static void unpin(demit_spool_t *spool, uint32_t number)
     segment = spool_segment_find(spool, number);
     if (segment != NULL) {
         segment->pins--;
-        if (segment->pins == 0 && segment->living == 0)
+        if (segment->pins == 0 && segment->living == 0) {
             spool_maintain(spool);
+        }
     }
     spool_unlock(spool);
 }
@@ -69,12 +71,14 @@ static apr_status_t read_segment(demit_spool_reader_t *reader, uint32_t number, 
     int error = 0;
 
     if (reader->fd_segment != number) {
-        if (reader->fd_segment != 0)
+        if (reader->fd_segment != 0) {
             (void)files->close(files, reader->fd);
+        }
         reader->fd_segment = 0;
         error = spool_segment_file_open(files, reader->spool->directory, number, &reader->fd);
-        if (error != 0)
+        if (error != 0) {
             return APR_FROM_OS_ERROR(error);
+        }
         reader->fd_segment = number;
     }
     error = files->pread(files, reader->fd, bytes, *size, offset, &done);
@@ -100,19 +104,22 @@ static apr_status_t read_head(demit_spool_reader_t *reader, demit_spool_location
     size_t size = FIRST_READ, meta_size;
     apr_status_t status = read_segment(reader, location.segment, offset, bytes, &size);
 
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     if (size < SPOOL_RECORD_HEADER_SIZE || !spool_record_header_decode(header, epoch, offset, bytes) ||
-        header->type != SPOOL_MESSAGE)
+        header->type != SPOOL_MESSAGE) {
         return APR_EINVAL;
+    }
     *meta = bytes + SPOOL_RECORD_HEADER_SIZE;
     meta_size = (size_t)spool_record_meta_size(header);
     if (meta_size > size - SPOOL_RECORD_HEADER_SIZE) {
         *meta = apr_palloc(reader->pool, meta_size);
         status = read_exactly(reader, location.segment, offset + SPOOL_RECORD_HEADER_SIZE, *meta, meta_size);
     }
-    if (status == APR_SUCCESS && !spool_record_meta_is_good(header, epoch, offset, *meta))
+    if (status == APR_SUCCESS && !spool_record_meta_is_good(header, epoch, offset, *meta)) {
         status = APR_EINVAL;
+    }
     return status;
 }
 
@@ -136,11 +143,13 @@ static apr_status_t list_pieces(demit_spool_reader_t *reader, demit_spool_locati
                            start,       ref.length, ref.sequence};
         start += ref.length;
         status = pin(reader->spool, ref.segment, &found);
-        if (status != APR_SUCCESS)
+        if (status != APR_SUCCESS) {
             return status;
+        }
         reader->pinned++;
-        if (found != ref.epoch)
+        if (found != ref.epoch) {
             return APR_EINVAL;
+        }
     }
     /* The record's own segment is pinned already; it is counted last. */
     reader->pieces[reader->piece_count++] =
@@ -157,11 +166,13 @@ static apr_status_t list_pieces(demit_spool_reader_t *reader, demit_spool_locati
 
 static void let_go(demit_spool_reader_t *reader)
 {
-    if (reader->fd_segment != 0)
+    if (reader->fd_segment != 0) {
         (void)reader->spool->files->close(reader->spool->files, reader->fd);
+    }
     reader->fd_segment = 0;
-    for (uint32_t i = 0; i < reader->pinned; i++)
+    for (uint32_t i = 0; i < reader->pinned; i++) {
         unpin(reader->spool, reader->pieces[i].segment);
+    }
     reader->pinned = 0;
 }
 
@@ -178,13 +189,16 @@ apr_status_t demit_spool_reader_open(demit_spool_reader_t **result, demit_envelo
     reader->spool = spool;
     reader->pool = pool;
     status = pin(spool, location.segment, &epoch);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     status = read_head(reader, location, epoch, &header, &meta);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = list_pieces(reader, location, epoch, &header, meta);
-    if (status == APR_SUCCESS && envelope != NULL)
+    }
+    if (status == APR_SUCCESS && envelope != NULL) {
         status = demit_envelope_decode(envelope, meta, header.envelope_size, pool);
+    }
     if (status != APR_SUCCESS) {
         let_go(reader);
         unpin(spool, location.segment);
@@ -203,10 +217,11 @@ static const piece_t *piece_at(const demit_spool_reader_t *reader, uint64_t offs
     while (low < high) {
         uint32_t middle = low + (high - low + 1) / 2;
 
-        if (reader->pieces[middle].start <= offset)
+        if (reader->pieces[middle].start <= offset) {
             low = middle;
-        else
+        } else {
             high = middle - 1;
+        }
     }
     return &reader->pieces[low];
 }
@@ -221,11 +236,13 @@ apr_status_t demit_spool_reader_read(demit_spool_reader_t *reader, uint64_t offs
         size_t part = wanted - done;
         apr_status_t status;
 
-        if (part > piece->length - within)
+        if (part > piece->length - within) {
             part = (size_t)(piece->length - within);
+        }
         status = read_exactly(reader, piece->segment, piece->position + within, (unsigned char *)bytes + done, part);
-        if (status != APR_SUCCESS)
+        if (status != APR_SUCCESS) {
             return status;
+        }
         done += part;
     }
     *size = done;
@@ -247,21 +264,25 @@ static apr_status_t verify_piece(demit_spool_reader_t *reader, const piece_t *pi
     if (piece->length + 1 > *capacity) {
         unsigned char *bigger = realloc(*buffer, (size_t)piece->length + 1);
 
-        if (bigger == NULL)
+        if (bigger == NULL) {
             return APR_ENOMEM;
+        }
         *buffer = bigger;
         *capacity = (size_t)piece->length + 1;
     }
     status = read_exactly(reader, piece->segment, piece->record, head, sizeof head);
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = read_exactly(reader, piece->segment, piece->position, *buffer, (size_t)piece->length);
-    if (status != APR_SUCCESS)
+    }
+    if (status != APR_SUCCESS) {
         return status;
+    }
     if (!spool_record_header_decode(&header, piece->epoch, piece->record, head) || header.sequence != piece->sequence ||
         header.body_size != piece->length ||
         !spool_record_body_is_good(&header, piece->epoch, piece->record,
-                                   spool_body_hash(*buffer, (size_t)piece->length)))
+                                   spool_body_hash(*buffer, (size_t)piece->length))) {
         return APR_EINVAL;
+    }
     return APR_SUCCESS;
 }
 
@@ -271,8 +292,9 @@ apr_status_t demit_spool_reader_verify(demit_spool_reader_t *reader)
     size_t capacity = 0;
     apr_status_t status = APR_SUCCESS;
 
-    for (uint32_t i = 0; i < reader->piece_count && status == APR_SUCCESS; i++)
+    for (uint32_t i = 0; i < reader->piece_count && status == APR_SUCCESS; i++) {
         status = verify_piece(reader, &reader->pieces[i], &buffer, &capacity);
+    }
     free(buffer);
     return status;
 }

@@ -8,7 +8,7 @@
 #include "demit/log.h"
 #include "demit/os.h"
 
-#include "survey.h"
+#include "core/spool/survey.h"
 
 typedef struct recovery {
     demit_spool_t *spool;
@@ -26,15 +26,17 @@ static apr_status_t list_segments(demit_spool_t *spool, spool_survey_segment_t *
     *count = 0;
     spool_lock(spool);
     segments = calloc(spool->segment_count + 1, sizeof *segments);
-    for (uint32_t i = 0; i < spool->segment_count && segments != NULL; i++)
+    for (uint32_t i = 0; i < spool->segment_count && segments != NULL; i++) {
         if (spool->segments[i]->unknown) {
             segments[*count].header = spool->segments[i]->header;
             segments[(*count)++].readable = !spool->segments[i]->damaged;
         }
+    }
     spool_unlock(spool);
     *result = segments;
-    if (segments == NULL)
+    if (segments == NULL) {
         return APR_ENOMEM;
+    }
     for (uint32_t i = 0; i < *count; i++) {
         char name[SPOOL_NAME_SIZE];
         struct stat status;
@@ -42,8 +44,9 @@ static apr_status_t list_segments(demit_spool_t *spool, spool_survey_segment_t *
 
         spool_file_name(name, segments[i].header.number, SPOOL_FILE_SEGMENT);
         error = spool->files->stat(spool->files, spool->directory, name, &status);
-        if (error != 0)
+        if (error != 0) {
             return APR_FROM_OS_ERROR(error);
+        }
         segments[i].file_size = (uint64_t)status.st_size;
     }
     return APR_SUCCESS;
@@ -54,8 +57,9 @@ static void log_damage(void *baton, const spool_damage_t *damage)
     char id[DEMIT_ID_TEXT_SIZE] = "-";
 
     (void)baton;
-    if (damage->id != 0)
+    if (damage->id != 0) {
         (void)demit_id_format(damage->id, id);
+    }
     demit_log(damage->torn ? DEMIT_LOG_WARNING : DEMIT_LOG_ERROR, damage->torn ? "spool_torn" : "spool_damage",
               "segment=%08x offset=%llu sequence=%llu records=%llu what=%s id=%s", (unsigned)damage->segment,
               (unsigned long long)damage->offset, (unsigned long long)damage->first, (unsigned long long)damage->count,
@@ -73,8 +77,9 @@ static void take_segments(demit_spool_t *spool, const spool_survey_t *survey)
         segment->header = found->header;
         segment->total = found->messages + found->chunks_found;
         segment->damaged |= found->damaged;
-        for (uint32_t j = 0; j < found->elder_count; j++)
+        for (uint32_t j = 0; j < found->elder_count; j++) {
             spool_segment_follows(segment, found->elders[j].number, found->elders[j].firm);
+        }
     }
     spool_unlock(spool);
 }
@@ -83,8 +88,9 @@ static spool_tracked_t *track(const spool_survey_message_t *message)
 {
     spool_tracked_t *tracked = malloc(sizeof *tracked + message->chunk_count * sizeof(uint32_t));
 
-    if (tracked == NULL)
+    if (tracked == NULL) {
         return NULL;
+    }
     tracked->id = message->envelope->id;
     tracked->location = message->location;
     tracked->chunk_count = message->chunk_count;
@@ -106,15 +112,18 @@ static apr_status_t take_message(void *baton, const spool_survey_message_t *mess
 
     if (message->chunk_count > 0) {
         tracked = track(message);
-        if (tracked == NULL)
+        if (tracked == NULL) {
             return APR_ENOMEM;
+        }
     }
     spool_lock(spool);
     spool_segment_find(spool, message->location.segment)->living++;
-    for (uint32_t i = 0; i < message->chunk_count; i++)
+    for (uint32_t i = 0; i < message->chunk_count; i++) {
         spool_segment_find(spool, tracked->chunk_segments[i])->living++;
-    if (tracked != NULL)
+    }
+    if (tracked != NULL) {
         spool_tracked_add(spool, tracked);
+    }
     spool_unlock(spool);
     recovery->result->messages++;
     recovery->each(recovery->baton, message->envelope, message->location);
@@ -125,8 +134,9 @@ static apr_status_t take_message(void *baton, const spool_survey_message_t *mess
 static void finish(demit_spool_t *spool, const spool_survey_t *survey)
 {
     spool_lock(spool);
-    for (uint32_t i = 0; i < survey->segment_count; i++)
+    for (uint32_t i = 0; i < survey->segment_count; i++) {
         spool_segment_find(spool, survey->segments[i].header.number)->unknown = false;
+    }
     spool->recovered = true;
     spool_maintain(spool);
     spool_unlock(spool);
@@ -162,8 +172,9 @@ apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *r
     status = list_segments(spool, &segments, &count);
     spool_survey_init(&recovery.survey, spool->files, spool->directory, segments, status == APR_SUCCESS ? count : 0);
     recovery.survey.on_damage = log_damage;
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = spool_survey_run(&recovery.survey);
+    }
     if (status == APR_SUCCESS) {
         take_segments(spool, &recovery.survey);
         status = spool_survey_each(&recovery.survey, take_message, &recovery, pool);

@@ -1,4 +1,4 @@
-#include "scan.h"
+#include "core/spool/scan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +42,9 @@ static void read_what_can_be_read(spool_scan_t *scan, size_t wanted)
             done = part;
         }
         scan->length += done;
-        if (done < part)
+        if (done < part) {
             return;
+        }
     }
 }
 
@@ -63,21 +64,25 @@ static bool fill(spool_scan_t *scan, uint64_t offset, size_t size)
         scan->window = bigger;
         scan->capacity = wanted;
     }
-    if (wanted > scan->size - start)
+    if (wanted > scan->size - start) {
         wanted = (size_t)(scan->size - start);
+    }
     scan->start = start;
-    if (scan->files->pread(scan->files, scan->fd, scan->window, wanted, start, &scan->length) != 0)
+    if (scan->files->pread(scan->files, scan->fd, scan->window, wanted, start, &scan->length) != 0) {
         read_what_can_be_read(scan, wanted);
+    }
     return offset + size <= scan->start + scan->length;
 }
 
 /* SIZE bytes at OFFSET, or NULL: the segment ends before. */
 static const unsigned char *look(spool_scan_t *scan, uint64_t offset, uint64_t size)
 {
-    if (size > scan->size || offset > scan->size - size)
+    if (size > scan->size || offset > scan->size - size) {
         return NULL;
-    if ((offset < scan->start || offset + size > scan->start + scan->length) && !fill(scan, offset, (size_t)size))
+    }
+    if ((offset < scan->start || offset + size > scan->start + scan->length) && !fill(scan, offset, (size_t)size)) {
         return NULL;
+    }
     return scan->window + (offset - scan->start);
 }
 
@@ -85,8 +90,9 @@ static bool find_batch(spool_scan_t *scan, spool_found_t *found)
 {
     const unsigned char *bytes = look(scan, scan->offset, SPOOL_BATCH_HEADER_SIZE);
 
-    if (bytes == NULL || !spool_batch_header_decode(&found->batch, scan->epoch, scan->offset, bytes))
+    if (bytes == NULL || !spool_batch_header_decode(&found->batch, scan->epoch, scan->offset, bytes)) {
         return false;
+    }
     found->offset = scan->offset;
     scan->batch_end = scan->offset + found->batch.length;
     scan->offset += SPOOL_BATCH_HEADER_SIZE;
@@ -97,8 +103,9 @@ bool spool_scan_record_at(spool_scan_t *scan, uint64_t offset, spool_found_t *fo
 {
     const unsigned char *bytes = look(scan, offset, SPOOL_RECORD_HEADER_SIZE);
 
-    if (bytes == NULL || !spool_record_header_decode(&found->record, scan->epoch, offset, bytes))
+    if (bytes == NULL || !spool_record_header_decode(&found->record, scan->epoch, offset, bytes)) {
         return false;
+    }
     found->offset = offset;
     bytes = look(scan, offset, SPOOL_RECORD_HEADER_SIZE + spool_record_meta_size(&found->record));
     found->meta = bytes ? bytes + SPOOL_RECORD_HEADER_SIZE : NULL;
@@ -112,8 +119,9 @@ static bool find_record(spool_scan_t *scan, spool_found_t *found)
     uint64_t offset = scan->offset, size, meta_size;
     const unsigned char *bytes;
 
-    if (!spool_scan_record_at(scan, offset, found))
+    if (!spool_scan_record_at(scan, offset, found)) {
         return false;
+    }
     size = spool_record_size(&found->record);
     meta_size = spool_record_meta_size(&found->record);
     bytes = look(scan, offset, size);
@@ -138,10 +146,12 @@ spool_scan_event_t spool_scan_next(spool_scan_t *scan, spool_found_t *found)
             scan->batch_end = 0;
             continue;
         }
-        if (scan->batch_end == 0 && scan->offset % SPOOL_BLOCK == 0 && find_batch(scan, found))
+        if (scan->batch_end == 0 && scan->offset % SPOOL_BLOCK == 0 && find_batch(scan, found)) {
             return SPOOL_SCAN_BATCH;
-        if (find_record(scan, found))
+        }
+        if (find_record(scan, found)) {
             return SPOOL_SCAN_RECORD;
+        }
         scan->offset += SPOOL_ALIGN;
     }
     return SPOOL_SCAN_END;

@@ -7,7 +7,7 @@
 
 #include "demit/files.h"
 
-#include "format.h"
+#include "core/spool/format.h"
 
 typedef struct spool_scan {
     const demit_files_t *files;

@@ -8,7 +8,7 @@
 
 #include "demit/log.h"
 
-#include "spool_priv.h"
+#include "core/spool/spool_priv.h"
 
 void spool_lock(demit_spool_t *spool)
 {
@@ -28,10 +28,11 @@ static uint32_t lower_bound(const demit_spool_t *spool, uint32_t number)
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (spool->segments[middle]->header.number < number)
+        if (spool->segments[middle]->header.number < number) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low;
 }
@@ -51,8 +52,9 @@ apr_status_t spool_segment_add(demit_spool_t *spool, spool_segment_t *segment)
         uint32_t capacity = spool->segment_capacity * 2 + 16;
         spool_segment_t **segments = realloc(spool->segments, capacity * sizeof *segments);
 
-        if (segments == NULL)
+        if (segments == NULL) {
             return APR_ENOMEM;
+        }
         spool->segments = segments;
         spool->segment_capacity = capacity;
     }
@@ -74,13 +76,15 @@ void spool_segment_remove(demit_spool_t *spool, spool_segment_t *segment)
 
 void spool_segment_follows(spool_segment_t *segment, uint32_t elder, bool firm)
 {
-    if (elder == segment->header.number)
+    if (elder == segment->header.number) {
         return;
-    for (uint32_t i = segment->elder_count; i > 0; i--) /* the last one noted is the likeliest */
+    }
+    for (uint32_t i = segment->elder_count; i > 0; i--) { /* the last one noted is the likeliest */
         if (segment->elders[i - 1].number == elder) {
             segment->elders[i - 1].firm |= firm;
             return;
         }
+    }
     if (segment->elder_count == segment->elder_capacity) {
         uint32_t capacity = segment->elder_capacity * 2 + 8;
         spool_elder_t *elders = realloc(segment->elders, capacity * sizeof *elders);
@@ -97,9 +101,11 @@ void spool_segment_follows(spool_segment_t *segment, uint32_t elder, bool firm)
 
 bool spool_segment_waits_for_elder(demit_spool_t *spool, const spool_segment_t *segment, bool firm_only)
 {
-    for (uint32_t i = 0; i < segment->elder_count; i++)
-        if ((segment->elders[i].firm || !firm_only) && spool_segment_find(spool, segment->elders[i].number) != NULL)
+    for (uint32_t i = 0; i < segment->elder_count; i++) {
+        if ((segment->elders[i].firm || !firm_only) && spool_segment_find(spool, segment->elders[i].number) != NULL) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -124,8 +130,9 @@ void spool_segment_drop(demit_spool_t *spool, uint32_t number)
     }
     was_sparse = spool_segment_is_sparse(segment);
     segment->living--;
-    if (segment->living == 0 || (!was_sparse && spool_segment_is_sparse(segment)))
+    if (segment->living == 0 || (!was_sparse && spool_segment_is_sparse(segment))) {
         spool_maintain(spool);
+    }
 }
 
 /* ---- messages that are known one by one ---- */
@@ -139,8 +146,9 @@ static spool_tracked_t **tracked_link(demit_spool_t *spool, uint64_t id)
 {
     spool_tracked_t **link = bucket(spool, id);
 
-    while (*link != NULL && (*link)->id != id)
+    while (*link != NULL && (*link)->id != id) {
         link = &(*link)->next;
+    }
     return link;
 }
 
@@ -173,7 +181,8 @@ void spool_message_over(demit_spool_t *spool, uint64_t id, demit_spool_location_
     *link = tracked->next;
     spool->tracked_count--;
     spool_segment_drop(spool, tracked->location.segment);
-    for (uint32_t i = 0; i < tracked->chunk_count; i++)
+    for (uint32_t i = 0; i < tracked->chunk_count; i++) {
         spool_segment_drop(spool, tracked->chunk_segments[i]);
+    }
     free(tracked);
 }

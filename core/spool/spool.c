@@ -8,7 +8,7 @@
 
 #include "demit/log.h"
 
-#include "spool_priv.h"
+#include "core/spool/spool_priv.h"
 
 /* ---- what is in the directory ---- */
 
@@ -26,14 +26,16 @@ static int list_file(void *baton, const char *name)
     uint32_t number;
     spool_file_kind_t kind = spool_file_parse(name, &number);
 
-    if (kind == SPOOL_FILE_OTHER)
+    if (kind == SPOOL_FILE_OTHER) {
         return 0;
+    }
     if (listing->count == listing->capacity) {
         uint32_t capacity = listing->capacity * 2 + 64;
         struct listed *files = realloc(listing->files, capacity * sizeof *files);
 
-        if (files == NULL)
+        if (files == NULL) {
             return ENOMEM;
+        }
         listing->files = files;
         listing->capacity = capacity;
     }
@@ -48,8 +50,9 @@ static apr_status_t load_segment(demit_spool_t *spool, uint32_t number, uint64_t
     uint64_t file_size;
     apr_status_t status;
 
-    if (segment == NULL)
+    if (segment == NULL) {
         return APR_ENOMEM;
+    }
     status = spool_segment_file_header(spool->files, spool->directory, number, &segment->header, &file_size);
     if (status == APR_SUCCESS) {
         uint64_t found = segment->header.first_sequence >> SPOOL_GENERATION_SHIFT;
@@ -66,8 +69,9 @@ static apr_status_t load_segment(demit_spool_t *spool, uint32_t number, uint64_t
     }
     segment->unknown = true;
     status = spool_segment_add(spool, segment);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         free(segment);
+    }
     return status;
 }
 
@@ -80,10 +84,11 @@ static void load_free(demit_spool_t *spool, uint32_t number)
     spool_file_name(name, number, SPOOL_FILE_FREE);
     if (spool->spare_count < SPOOL_SPARES_MAX &&
         spool->files->stat(spool->files, spool->directory, name, &status) == 0 &&
-        (uint64_t)status.st_size == spool->segment_size)
+        (uint64_t)status.st_size == spool->segment_size) {
         spool->spares[spool->spare_count++] = number;
-    else
+    } else {
         (void)spool_file_unlink(spool, number, SPOOL_FILE_FREE);
+    }
 }
 
 static apr_status_t load(demit_spool_t *spool)
@@ -97,14 +102,16 @@ static apr_status_t load(demit_spool_t *spool)
     for (uint32_t i = 0; i < listing.count && status == APR_SUCCESS; i++) {
         uint32_t number = listing.files[i].number;
 
-        if (number >= spool->next_number)
+        if (number >= spool->next_number) {
             spool->next_number = number + 1;
-        if (listing.files[i].kind == SPOOL_FILE_SEGMENT)
+        }
+        if (listing.files[i].kind == SPOOL_FILE_SEGMENT) {
             status = load_segment(spool, number, &generation, &unreadable);
-        else if (listing.files[i].kind == SPOOL_FILE_FREE)
+        } else if (listing.files[i].kind == SPOOL_FILE_FREE) {
             load_free(spool, number);
-        else if (listing.files[i].kind == SPOOL_FILE_NEW)
+        } else if (listing.files[i].kind == SPOOL_FILE_NEW) {
             (void)spool_file_unlink(spool, number, SPOOL_FILE_NEW);
+        }
     }
     free(listing.files);
     /* A header that cannot be read may have held the last generation: every such one could be a start of its own. */
@@ -119,8 +126,9 @@ static apr_status_t check_options(const demit_spool_options_t *options)
 {
     /* A full buffer and a fair envelope must find room in one segment; locations count eight bytes in 32 bits. */
     if (options->segment_size_bytes < SPOOL_SEGMENT_MIN || options->segment_size_bytes > (uint64_t)1 << 34 ||
-        options->segment_size_bytes % SPOOL_BLOCK != 0 || options->large_message_threshold_bytes == 0)
+        options->segment_size_bytes % SPOOL_BLOCK != 0 || options->large_message_threshold_bytes == 0) {
         return APR_EINVAL;
+    }
     return APR_SUCCESS;
 }
 
@@ -133,8 +141,9 @@ static void take_options(demit_spool_t *spool, const demit_spool_options_t *opti
     spool->minimum_free = options->minimum_free_bytes;
     spool->force_fsync = options->force_fsync;
     spool->threshold = options->large_message_threshold_bytes;
-    if (spool->threshold > spool->segment_size / 2)
+    if (spool->threshold > spool->segment_size / 2) {
         spool->threshold = (uint32_t)(spool->segment_size / 2);
+    }
 }
 
 static apr_status_t lock_directory(demit_spool_t *spool, const char *path)
@@ -142,13 +151,15 @@ static apr_status_t lock_directory(demit_spool_t *spool, const char *path)
     const demit_files_t *files = spool->files;
     int error = files->open(files, AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0, &spool->directory);
 
-    if (error != 0)
+    if (error != 0) {
         return APR_FROM_OS_ERROR(error);
+    }
     error = files->open(files, spool->directory, "lock", O_RDWR | O_CREAT, 0600, &spool->lock_file);
     if (error == 0) {
         error = files->lock(files, spool->lock_file);
-        if (error == 0)
+        if (error == 0) {
             return APR_SUCCESS;
+        }
         (void)files->close(files, spool->lock_file);
     }
     (void)files->close(files, spool->directory);
@@ -165,10 +176,12 @@ static apr_status_t create_locks(demit_spool_t *spool, apr_pool_t *pool)
 {
     apr_status_t status = apr_thread_mutex_create(&spool->lock, APR_THREAD_MUTEX_DEFAULT, pool);
 
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         status = apr_thread_mutex_create(&spool->room_lock, APR_THREAD_MUTEX_DEFAULT, pool);
-    if (status == APR_SUCCESS)
+    }
+    if (status == APR_SUCCESS) {
         status = apr_thread_cond_create(&spool->maintenance_idle, pool);
+    }
     return status;
 }
 
@@ -201,8 +214,9 @@ static apr_status_t begin_first_segment(demit_spool_t *spool)
 
 static void free_segments(demit_spool_t *spool)
 {
-    while (spool->segment_count > 0)
+    while (spool->segment_count > 0) {
         spool_segment_remove(spool, spool->segments[spool->segment_count - 1]);
+    }
     free(spool->segments);
 }
 
@@ -212,29 +226,36 @@ apr_status_t demit_spool_open(demit_spool_t **result, const demit_spool_options_
     apr_status_t status = check_options(options);
 
     *result = NULL;
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     take_options(spool, options);
     spool->pool = pool;
     status = create_locks(spool, pool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     status = lock_directory(spool, options->directory);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
+    }
     status = load(spool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         goto no_segments;
+    }
     start_numbers(spool);
     status = begin_first_segment(spool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         goto no_segments;
+    }
     status = APR_FROM_OS_ERROR(spool_wake_init(&spool->wake));
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         goto no_wake;
+    }
     status = apr_thread_create(&spool->thread, NULL, spool_committer_main, spool, pool);
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         goto no_thread;
+    }
     *result = spool;
     return APR_SUCCESS;
 
@@ -255,20 +276,22 @@ static void end_maintenance(demit_spool_t *spool)
 {
     spool_lock(spool);
     spool->closing = true;
-    while (spool->maintenance_queued)
+    while (spool->maintenance_queued) {
         (void)apr_thread_cond_wait(spool->maintenance_idle, spool->lock);
+    }
     spool_unlock(spool);
 }
 
 static void free_tracked(demit_spool_t *spool)
 {
-    for (uint32_t i = 0; i < SPOOL_TRACKED_BUCKETS; i++)
+    for (uint32_t i = 0; i < SPOOL_TRACKED_BUCKETS; i++) {
         while (spool->tracked[i] != NULL) {
             spool_tracked_t *next = spool->tracked[i]->next;
 
             free(spool->tracked[i]);
             spool->tracked[i] = next;
         }
+    }
 }
 
 void demit_spool_close(demit_spool_t *spool)

@@ -20,8 +20,8 @@
 #include "demit/spool.h"
 #include "demit/task.h"
 
-#include "format.h"
-#include "wake.h"
+#include "core/spool/format.h"
+#include "core/spool/wake.h"
 
 enum {
     SPOOL_SPARES_WANTED = 2, /* one to go on with, one that is kept for outcomes when the disk is full */

@@ -1,5 +1,5 @@
-#include "survey.h"
-#include "scan.h"
+#include "core/spool/survey.h"
+#include "core/spool/scan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,11 +12,13 @@ static bool make_room(void **array, uint32_t count, uint32_t *capacity, size_t e
     uint32_t bigger = *capacity * 2 + 64;
     void *moved;
 
-    if (count < *capacity)
+    if (count < *capacity) {
         return true;
+    }
     moved = realloc(*array, bigger * element_size);
-    if (moved == NULL)
+    if (moved == NULL) {
         return false;
+    }
     *array = moved;
     *capacity = bigger;
     return true;
@@ -40,8 +42,9 @@ void spool_survey_free(spool_survey_t *survey)
         free(survey->segments[i].chunks);
         free(survey->segments[i].elders);
     }
-    if (survey->scan != NULL)
+    if (survey->scan != NULL) {
         spool_scan_free(survey->scan);
+    }
     free(survey->scan);
     free(survey->entries);
     free(survey->slots);
@@ -57,10 +60,11 @@ uint32_t spool_survey_find(const spool_survey_t *survey, uint32_t number)
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (survey->segments[middle].header.number < number)
+        if (survey->segments[middle].header.number < number) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low < survey->segment_count && survey->segments[low].header.number == number ? low : survey->segment_count;
 }
@@ -71,8 +75,9 @@ static uint32_t slot_of(const spool_survey_t *survey, uint64_t id)
 {
     uint32_t slot = (uint32_t)((id * 0x9E3779B97F4A7C15u) >> 32) & (survey->slot_count - 1);
 
-    while (survey->slots[slot] != 0 && survey->entries[survey->slots[slot] - 1].id != id)
+    while (survey->slots[slot] != 0 && survey->entries[survey->slots[slot] - 1].id != id) {
         slot = (slot + 1) & (survey->slot_count - 1);
+    }
     return slot;
 }
 
@@ -86,8 +91,9 @@ static bool rehash(spool_survey_t *survey)
         return false;
     }
     survey->slot_count = count;
-    for (uint32_t i = 0; i < survey->entry_count; i++)
+    for (uint32_t i = 0; i < survey->entry_count; i++) {
         survey->slots[slot_of(survey, survey->entries[i].id)] = i + 1;
+    }
     free(old);
     return true;
 }
@@ -97,12 +103,14 @@ static spool_survey_entry_t *entry_of(spool_survey_t *survey, uint64_t id)
 {
     uint32_t slot;
 
-    if (survey->entry_count >= survey->slot_count / 2 && !rehash(survey))
+    if (survey->entry_count >= survey->slot_count / 2 && !rehash(survey)) {
         return NULL;
+    }
     slot = slot_of(survey, id);
     if (survey->slots[slot] == 0) {
-        if (!ROOM(survey->entries, survey->entry_count, survey->entry_capacity))
+        if (!ROOM(survey->entries, survey->entry_count, survey->entry_capacity)) {
             return NULL;
+        }
         survey->entries[survey->entry_count] = (spool_survey_entry_t){.id = id};
         survey->slots[slot] = ++survey->entry_count;
     }
@@ -111,15 +119,18 @@ static spool_survey_entry_t *entry_of(spool_survey_t *survey, uint64_t id)
 
 static bool note_elder(spool_survey_segment_t *segment, uint32_t number, bool firm)
 {
-    if (number == segment->header.number)
+    if (number == segment->header.number) {
         return true;
-    for (uint32_t i = segment->elder_count; i > 0; i--)
+    }
+    for (uint32_t i = segment->elder_count; i > 0; i--) {
         if (segment->elders[i - 1].number == number) {
             segment->elders[i - 1].firm |= firm;
             return true;
         }
-    if (!ROOM(segment->elders, segment->elder_count, segment->elder_capacity))
+    }
+    if (!ROOM(segment->elders, segment->elder_count, segment->elder_capacity)) {
         return false;
+    }
     segment->elders[segment->elder_count++] = (spool_elder_t){number, firm};
     return true;
 }
@@ -133,23 +144,27 @@ static bool take_outcome(spool_survey_t *survey, spool_survey_segment_t *segment
     spool_survey_entry_t *entry;
     uint32_t target;
 
-    if (!spool_outcome_decode(&view, bytes, size))
+    if (!spool_outcome_decode(&view, bytes, size)) {
         return true; /* its checksum was good, so we wrote it so: nothing that can be helped */
+    }
     target = spool_survey_find(survey, view.segment);
     if (target < survey->segment_count && survey->segments[target].header.epoch == view.epoch &&
-        !note_elder(segment, view.segment, false))
+        !note_elder(segment, view.segment, false)) {
         return false;
+    }
     entry = entry_of(survey, view.id);
-    if (entry == NULL)
+    if (entry == NULL) {
         return false;
+    }
     entry->final |= view.final;
     entry->delay_dsn_sent |= view.delay_dsn_sent;
     spool_retry_join(&entry->attempts, &entry->next_attempt_us, view.attempts, view.next_attempt_us);
     for (uint32_t i = 0; i < view.count && !entry->final; i++) {
         struct spool_survey_state *state;
 
-        if (!ROOM(survey->states, survey->state_count, survey->state_capacity))
+        if (!ROOM(survey->states, survey->state_count, survey->state_capacity)) {
             return false;
+        }
         state = &survey->states[survey->state_count++];
         spool_outcome_entry(&view, i, &state->recipient, &state->state);
         state->next = entry->states;
@@ -163,8 +178,9 @@ static bool take_message(spool_survey_t *survey, uint32_t index, const spool_fou
 {
     spool_survey_entry_t *entry = entry_of(survey, found->record.id);
 
-    if (entry == NULL)
+    if (entry == NULL) {
         return false;
+    }
     survey->segments[index].messages++;
     if (entry->sequence == 0 || entry->sequence < found->record.sequence) {
         bool noted = entry->sequence == 0 ||
@@ -180,8 +196,9 @@ static bool take_message(spool_survey_t *survey, uint32_t index, const spool_fou
 
 static bool take_chunk(spool_survey_segment_t *segment, const spool_found_t *found)
 {
-    if (!ROOM(segment->chunks, segment->chunks_found, segment->chunk_capacity))
+    if (!ROOM(segment->chunks, segment->chunks_found, segment->chunk_capacity)) {
         return false;
+    }
     segment->chunks[segment->chunks_found++] =
         (struct chunk_place){found->offset, found->record.sequence, found->record.body_size};
     return true;
@@ -194,12 +211,14 @@ static bool take_record(spool_survey_t *survey, uint32_t index, const spool_foun
     bool taken = true;
 
     survey->records++;
-    if (found->record.type == SPOOL_MESSAGE)
+    if (found->record.type == SPOOL_MESSAGE) {
         taken = take_message(survey, index, found);
-    else if (found->record.type == SPOOL_CHUNK)
+    } else if (found->record.type == SPOOL_CHUNK) {
         taken = take_chunk(&survey->segments[index], found);
-    if (taken && found->record.outcome_size > 0)
+    }
+    if (taken && found->record.outcome_size > 0) {
         taken = take_outcome(survey, &survey->segments[index], outcome, found->record.outcome_size);
+    }
     return taken;
 }
 
@@ -209,30 +228,36 @@ static bool raise_mark(spool_survey_t *survey, uint64_t durable)
 {
     uint64_t generation = durable >> SPOOL_GENERATION_SHIFT;
 
-    for (uint32_t i = survey->mark_count; i > 0; i--)
+    for (uint32_t i = survey->mark_count; i > 0; i--) {
         if (survey->marks[i - 1].generation == generation) {
-            if (survey->marks[i - 1].mark < durable)
+            if (survey->marks[i - 1].mark < durable) {
                 survey->marks[i - 1].mark = durable;
+            }
             return true;
         }
-    if (!ROOM(survey->marks, survey->mark_count, survey->mark_capacity))
+    }
+    if (!ROOM(survey->marks, survey->mark_count, survey->mark_capacity)) {
         return false;
+    }
     survey->marks[survey->mark_count++] = (struct spool_survey_mark){generation, durable};
     return true;
 }
 
 static uint64_t mark_of(const spool_survey_t *survey, uint64_t sequence)
 {
-    for (uint32_t i = 0; i < survey->mark_count; i++)
-        if (survey->marks[i].generation == sequence >> SPOOL_GENERATION_SHIFT)
+    for (uint32_t i = 0; i < survey->mark_count; i++) {
+        if (survey->marks[i].generation == sequence >> SPOOL_GENERATION_SHIFT) {
             return survey->marks[i].mark;
+        }
+    }
     return 0;
 }
 
 static bool suspect(spool_survey_t *survey, const spool_damage_t *damage)
 {
-    if (!ROOM(survey->suspects, survey->suspect_count, survey->suspect_capacity))
+    if (!ROOM(survey->suspects, survey->suspect_count, survey->suspect_capacity)) {
         return false;
+    }
     survey->suspects[survey->suspect_count++] = *damage;
     return true;
 }
@@ -242,10 +267,12 @@ static void tell(spool_survey_t *survey, const spool_damage_t *damage)
     uint32_t index = spool_survey_find(survey, damage->segment);
 
     *(damage->torn ? &survey->torn : &survey->damaged) += damage->count;
-    if (!damage->torn && index < survey->segment_count)
+    if (!damage->torn && index < survey->segment_count) {
         survey->segments[index].damaged = true;
-    if (survey->on_damage != NULL)
+    }
+    if (survey->on_damage != NULL) {
         survey->on_damage(survey->baton, damage);
+    }
 }
 
 /* Now that the marks are known: what of DAMAGE was acknowledged, and what is above the mark. */
@@ -274,8 +301,9 @@ static bool miss(spool_survey_t *survey, spool_survey_segment_t *segment, uint64
 {
     spool_damage_t damage = {.what = "missing", .segment = segment->header.number, .offset = segment->end};
 
-    if (next <= segment->expected || segment->expected == 0)
+    if (next <= segment->expected || segment->expected == 0) {
         return true;
+    }
     damage.first = segment->expected;
     damage.count = next - segment->expected;
     segment->expected = next;
@@ -298,8 +326,9 @@ static bool see_record(spool_survey_t *survey, uint32_t index, const spool_found
         survey->void_records++;
         return true;
     }
-    if (segment->expected == 0) /* the header is lost: nobody knows what came before */
+    if (segment->expected == 0) { /* the header is lost: nobody knows what came before */
         segment->expected = record->sequence;
+    }
     fine = miss(survey, segment, record->sequence);
     segment->expected = record->sequence + 1;
     segment->end = found->offset + spool_record_size(record);
@@ -315,10 +344,12 @@ static bool see_batch(spool_survey_t *survey, const spool_survey_segment_t *segm
 {
     uint64_t next = batch->first_sequence + batch->record_count;
 
-    if (batch->durable >= next)
+    if (batch->durable >= next) {
         next = batch->durable + 1;
-    if (next > *claimed && next - 1 <= segment->void_after)
+    }
+    if (next > *claimed && next - 1 <= segment->void_after) {
         *claimed = next;
+    }
     return raise_mark(survey, batch->durable);
 }
 
@@ -331,8 +362,9 @@ static void judge_length(spool_survey_t *survey, const spool_survey_segment_t *s
                              .first = segment->expected,
                              .count = 1};
 
-    if (segment->readable && segment->file_size < segment->header.size)
+    if (segment->readable && segment->file_size < segment->header.size) {
         tell(survey, &damage);
+    }
 }
 
 static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
@@ -345,20 +377,24 @@ static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
     int fd, error;
 
     error = spool_segment_file_open(survey->files, survey->directory, segment->header.number, &fd);
-    if (error != 0)
+    if (error != 0) {
         return APR_FROM_OS_ERROR(error);
+    }
     noted = raise_mark(survey, segment->header.durable);
     segment->expected = segment->header.first_sequence;
     segment->end = SPOOL_BLOCK;
     spool_scan_begin(survey->scan, survey->files, fd, segment->header.epoch, segment->file_size);
-    while (noted && (event = spool_scan_next(survey->scan, &found)) != SPOOL_SCAN_END)
+    while (noted && (event = spool_scan_next(survey->scan, &found)) != SPOOL_SCAN_END) {
         noted = event == SPOOL_SCAN_BATCH ? see_batch(survey, segment, &found.batch, &claimed)
                                           : see_record(survey, index, &found);
+    }
     (void)survey->files->close(survey->files, fd);
-    if (segment->last_wanted != 0 && segment->last_wanted + 1 > claimed)
+    if (segment->last_wanted != 0 && segment->last_wanted + 1 > claimed) {
         claimed = segment->last_wanted + 1;
-    if (noted)
+    }
+    if (noted) {
         noted = miss(survey, segment, claimed);
+    }
     judge_length(survey, segment);
     return noted ? survey->scan->status : APR_ENOMEM;
 }
@@ -366,8 +402,9 @@ static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
 /* What a segment's successor says about it: how far it was good, and even its epoch if its own header is lost. */
 static void read_successors(spool_survey_t *survey)
 {
-    for (uint32_t i = 0; i < survey->segment_count; i++)
+    for (uint32_t i = 0; i < survey->segment_count; i++) {
         survey->segments[i].void_after = UINT64_MAX;
+    }
     for (uint32_t i = 0; i < survey->segment_count; i++) {
         const spool_segment_header_t *header = &survey->segments[i].header;
         uint32_t index = survey->segments[i].readable && header->previous_number != 0
@@ -375,15 +412,17 @@ static void read_successors(spool_survey_t *survey)
                              : survey->segment_count;
         spool_survey_segment_t *previous;
 
-        if (index == survey->segment_count)
+        if (index == survey->segment_count) {
             continue;
+        }
         previous = &survey->segments[index];
         if (!previous->readable) {
             previous->header.epoch = header->previous_epoch;
             previous->header.first_sequence = 0;
         }
-        if (previous->header.epoch != header->previous_epoch)
+        if (previous->header.epoch != header->previous_epoch) {
             continue;
+        }
         previous->last_wanted = header->previous_last;
         if (header->previous_abandoned) {
             previous->void_after = header->previous_last;
@@ -408,18 +447,22 @@ apr_status_t spool_survey_run(spool_survey_t *survey)
     apr_status_t status = APR_SUCCESS;
 
     survey->scan = calloc(1, sizeof *survey->scan);
-    if (survey->scan == NULL)
+    if (survey->scan == NULL) {
         return APR_ENOMEM;
+    }
     read_successors(survey);
     for (uint32_t i = 0; i < survey->segment_count && status == APR_SUCCESS; i++) {
-        if (!survey->segments[i].readable)
+        if (!survey->segments[i].readable) {
             judge_header(survey, &survey->segments[i]);
-        if (survey->segments[i].readable || survey->segments[i].header.epoch != 0)
+        }
+        if (survey->segments[i].readable || survey->segments[i].header.epoch != 0) {
             status = survey_segment(survey, i);
+        }
     }
     survey->unreadable_blocks = survey->scan->unreadable;
-    for (uint32_t i = 0; i < survey->suspect_count && status == APR_SUCCESS; i++)
+    for (uint32_t i = 0; i < survey->suspect_count && status == APR_SUCCESS; i++) {
         judge(survey, &survey->suspects[i]);
+    }
     return status;
 }
 
@@ -430,16 +473,18 @@ static bool chunk_is_there(const spool_survey_t *survey, const spool_chunk_ref_t
     uint32_t index = spool_survey_find(survey, ref->segment), low = 0, high;
     const spool_survey_segment_t *segment = &survey->segments[index];
 
-    if (index == survey->segment_count || segment->header.epoch != ref->epoch)
+    if (index == survey->segment_count || segment->header.epoch != ref->epoch) {
         return false;
+    }
     high = segment->chunks_found;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
 
-        if (segment->chunks[middle].offset < ref->offset)
+        if (segment->chunks[middle].offset < ref->offset) {
             low = middle + 1;
-        else
+        } else {
             high = middle;
+        }
     }
     return low < segment->chunks_found && segment->chunks[low].offset == ref->offset &&
            segment->chunks[low].sequence == ref->sequence && segment->chunks[low].length == ref->length;
@@ -451,8 +496,9 @@ static bool all_chunks_are_there(const spool_survey_t *survey, const spool_surve
         spool_chunk_ref_t ref;
 
         spool_chunk_ref_decode(&ref, message->chunk_refs + (size_t)i * SPOOL_CHUNK_REF_SIZE);
-        if (!chunk_is_there(survey, &ref))
+        if (!chunk_is_there(survey, &ref)) {
             return false;
+        }
     }
     return true;
 }
@@ -465,8 +511,10 @@ static void join(const spool_survey_t *survey, const spool_survey_entry_t *entry
     for (uint32_t i = entry->states; i != 0; i = survey->states[i - 1].next) {
         const struct spool_survey_state *state = &survey->states[i - 1];
 
-        if (state->recipient < envelope->recipient_count && state->state > envelope->recipients[state->recipient].state)
+        if (state->recipient < envelope->recipient_count &&
+            state->state > envelope->recipients[state->recipient].state) {
             envelope->recipients[state->recipient].state = state->state;
+        }
     }
 }
 
@@ -477,16 +525,19 @@ static const char *read_message(spool_survey_t *survey, const spool_survey_entry
     uint64_t offset = (uint64_t)entry->block * SPOOL_ALIGN;
     spool_found_t found;
 
-    if (!spool_scan_record_at(survey->scan, offset, &found) || !found.good)
+    if (!spool_scan_record_at(survey->scan, offset, &found) || !found.good) {
         return "corrupt"; /* it was good a moment ago: the disk is dying */
-    if (demit_envelope_decode(&message->envelope, found.meta, found.record.envelope_size, pool) != APR_SUCCESS)
+    }
+    if (demit_envelope_decode(&message->envelope, found.meta, found.record.envelope_size, pool) != APR_SUCCESS) {
         return "envelope";
+    }
     message->segment = entry->segment;
     message->location = spool_location(survey->segments[entry->segment].header.number, offset);
     message->chunk_refs = found.meta + found.record.envelope_size;
     message->chunk_count = found.record.chunk_count;
-    if (!all_chunks_are_there(survey, message))
+    if (!all_chunks_are_there(survey, message)) {
         return "chunk";
+    }
     join(survey, entry, message->envelope);
     return NULL;
 }
@@ -516,29 +567,34 @@ apr_status_t spool_survey_each(spool_survey_t *survey,
         spool_survey_message_t message;
         const char *wrong;
 
-        if (entry->sequence == 0 || entry->final)
+        if (entry->sequence == 0 || entry->final) {
             continue;
+        }
         if (entry->segment != open) {
             const spool_survey_segment_t *segment = &survey->segments[entry->segment];
 
-            if (open != UINT32_MAX)
+            if (open != UINT32_MAX) {
                 (void)survey->files->close(survey->files, fd);
+            }
             open = UINT32_MAX;
             status = APR_FROM_OS_ERROR(
                 spool_segment_file_open(survey->files, survey->directory, segment->header.number, &fd));
-            if (status != APR_SUCCESS)
+            if (status != APR_SUCCESS) {
                 break;
+            }
             open = entry->segment;
             spool_scan_begin(survey->scan, survey->files, fd, segment->header.epoch, segment->file_size);
         }
         wrong = read_message(survey, entry, &message, pool);
-        if (wrong != NULL)
+        if (wrong != NULL) {
             tell_lost(survey, entry, wrong);
-        else
+        } else {
             status = each(baton, &message);
+        }
         apr_pool_clear(pool);
     }
-    if (open != UINT32_MAX)
+    if (open != UINT32_MAX) {
         (void)survey->files->close(survey->files, fd);
+    }
     return status;
 }

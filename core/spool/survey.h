@@ -5,8 +5,8 @@
 #ifndef DEMIT_SPOOL_SURVEY_H
 #define DEMIT_SPOOL_SURVEY_H
 
-#include "scan.h"
-#include "spool_priv.h"
+#include "core/spool/scan.h"
+#include "core/spool/spool_priv.h"
 
 /* Something that is not what was written. COUNT records from sequence FIRST on, near OFFSET of SEGMENT. */
 typedef struct spool_damage {

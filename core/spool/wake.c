@@ -1,4 +1,4 @@
-#include "wake.h"
+#include "core/spool/wake.h"
 
 #include <time.h>
 
@@ -12,15 +12,18 @@ int spool_wake_init(spool_wake_t *wake)
     wake->called = false;
     atomic_init(&wake->asleep, SPOOL_AWAKE);
     error = pthread_condattr_init(&attributes);
-    if (error != 0)
+    if (error != 0) {
         return error;
+    }
     error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (error == 0)
+    if (error == 0) {
         error = pthread_mutex_init(&wake->mutex, NULL);
+    }
     if (error == 0) {
         error = pthread_cond_init(&wake->cond, &attributes);
-        if (error != 0)
+        if (error != 0) {
             (void)pthread_mutex_destroy(&wake->mutex);
+        }
     }
     (void)pthread_condattr_destroy(&attributes);
     return error;
@@ -36,8 +39,9 @@ void spool_wake_up(spool_wake_t *wake, bool urgent)
 {
     int asleep = atomic_load(&wake->asleep);
 
-    if (asleep == SPOOL_AWAKE || (asleep == SPOOL_DOZING && !urgent))
+    if (asleep == SPOOL_AWAKE || (asleep == SPOOL_DOZING && !urgent)) {
         return;
+    }
     (void)pthread_mutex_lock(&wake->mutex);
     wake->called = true;
     (void)pthread_cond_signal(&wake->cond);
@@ -56,8 +60,9 @@ void spool_wake_wait(spool_wake_t *wake, int64_t until_us)
 
     (void)pthread_mutex_lock(&wake->mutex);
     if (until_us == INT64_MAX) {
-        while (!wake->called)
+        while (!wake->called) {
             (void)pthread_cond_wait(&wake->cond, &wake->mutex);
+        }
     } else {
         int64_t left_us = until_us - demit_os_monotonic_us();
 
@@ -70,8 +75,9 @@ void spool_wake_wait(spool_wake_t *wake, int64_t until_us)
             until.tv_sec++;
             until.tv_nsec -= 1000000000;
         }
-        while (!wake->called && error == 0)
+        while (!wake->called && error == 0) {
             error = pthread_cond_timedwait(&wake->cond, &wake->mutex, &until);
+        }
     }
     wake->called = false;
     (void)pthread_mutex_unlock(&wake->mutex);

@@ -8,7 +8,7 @@
 
 #include <apr_errno.h>
 
-#include "compact.h"
+#include "core/spool/compact.h"
 
 /* One full buffer. Freed with its writer; its bytes as soon as they are written. */
 typedef struct chunk {
@@ -53,8 +53,9 @@ static apr_status_t writer_create(demit_spool_writer_t **result, demit_spool_t *
     demit_spool_writer_t *writer = calloc(1, sizeof *writer);
 
     *result = writer;
-    if (writer == NULL)
+    if (writer == NULL) {
         return APR_ENOMEM;
+    }
     writer->spool = spool;
     writer->on_room = on_room;
     writer->room_baton = baton;
@@ -75,8 +76,9 @@ apr_status_t spool_writer_begin_move(demit_spool_writer_t **writer, spool_ticket
 {
     apr_status_t status = writer_create(writer, ticket->spool, on_room, baton);
 
-    if (status == APR_SUCCESS)
+    if (status == APR_SUCCESS) {
         (*writer)->ticket = ticket;
+    }
     return status;
 }
 
@@ -89,8 +91,9 @@ uint64_t demit_spool_written(const demit_spool_writer_t *writer)
 
 static void free_bytes(demit_spool_t *spool, unsigned char **bytes, size_t capacity)
 {
-    if (*bytes != NULL)
+    if (*bytes != NULL) {
         atomic_fetch_sub_explicit(&spool->buffered, capacity, memory_order_relaxed);
+    }
     free(*bytes);
     *bytes = NULL;
 }
@@ -113,9 +116,11 @@ static void writer_free(demit_spool_writer_t *writer)
 /* The chunks that were stored are needed by nobody. Committer, locked. */
 static void drop_chunks(demit_spool_writer_t *writer)
 {
-    for (chunk_t *chunk = writer->first_chunk; chunk != NULL; chunk = chunk->next)
-        if (chunk->stored)
+    for (chunk_t *chunk = writer->first_chunk; chunk != NULL; chunk = chunk->next) {
+        if (chunk->stored) {
             spool_segment_drop(writer->spool, chunk->request.segment->header.number);
+        }
+    }
 }
 
 static void writer_release(demit_spool_writer_t *writer)
@@ -143,8 +148,9 @@ void demit_spool_discard(demit_spool_writer_t *writer)
     (void)apr_thread_mutex_lock(spool->room_lock);
     state = atomic_fetch_or(&writer->state, DISCARDED);
     (void)apr_thread_mutex_unlock(spool->room_lock);
-    if (state >= CHUNK_UNIT)
+    if (state >= CHUNK_UNIT) {
         return; /* the last chunk's completion lets go */
+    }
     if (writer->first_chunk == NULL) {
         writer_free(writer);
         return;
@@ -177,12 +183,14 @@ static void chunk_complete(demit_spool_t *spool, spool_request_t *request, apr_s
         unsigned flags = atomic_fetch_and(&writer->state, ~(unsigned)WANTS_ROOM);
 
         discarded = (flags & DISCARDED) != 0;
-        if (!discarded && (flags & WANTS_ROOM) != 0)
+        if (!discarded && (flags & WANTS_ROOM) != 0) {
             writer->on_room(writer->room_baton);
+        }
     }
     (void)apr_thread_mutex_unlock(spool->room_lock);
-    if (discarded)
+    if (discarded) {
         writer_release(writer);
+    }
 }
 
 /* Sends the full buffer off. */
@@ -190,8 +198,9 @@ static apr_status_t send_chunk(demit_spool_writer_t *writer)
 {
     chunk_t *chunk = calloc(1, sizeof *chunk);
 
-    if (chunk == NULL)
+    if (chunk == NULL) {
         return APR_ENOMEM;
+    }
     chunk->writer = writer;
     chunk->bytes = writer->buffer;
     chunk->capacity = writer->capacity;
@@ -222,18 +231,23 @@ static apr_status_t grow(demit_spool_writer_t *writer, size_t size)
     size_t wanted = writer->used + size, capacity = writer->capacity;
     unsigned char *bigger;
 
-    if (wanted <= capacity)
+    if (wanted <= capacity) {
         return APR_SUCCESS;
+    }
     /* Who has sent one full buffer will fill the next one too. */
-    if (capacity == 0)
+    if (capacity == 0) {
         capacity = writer->chunk_count > 0 ? threshold : FIRST_CAPACITY;
-    while (capacity < wanted)
+    }
+    while (capacity < wanted) {
         capacity *= 2;
-    if (capacity > threshold)
+    }
+    if (capacity > threshold) {
         capacity = threshold;
+    }
     bigger = realloc(writer->buffer, capacity + SPOOL_ALIGN);
-    if (bigger == NULL)
+    if (bigger == NULL) {
         return APR_ENOMEM;
+    }
     atomic_fetch_add_explicit(&writer->spool->buffered, capacity - writer->capacity, memory_order_relaxed);
     writer->buffer = bigger;
     writer->capacity = capacity;
@@ -245,9 +259,11 @@ static bool must_wait(demit_spool_writer_t *writer)
 {
     unsigned state = atomic_load(&writer->state);
 
-    while (state >= CHUNK_UNIT)
-        if (atomic_compare_exchange_weak(&writer->state, &state, state | WANTS_ROOM))
+    while (state >= CHUNK_UNIT) {
+        if (atomic_compare_exchange_weak(&writer->state, &state, state | WANTS_ROOM)) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -257,10 +273,12 @@ apr_status_t demit_spool_append(demit_spool_writer_t *writer, const void *bytes,
     const unsigned char *from = bytes;
     apr_status_t status = atomic_load(&writer->failure);
 
-    if (status != APR_SUCCESS)
+    if (status != APR_SUCCESS) {
         return status;
-    if (size > threshold - writer->used && must_wait(writer))
+    }
+    if (size > threshold - writer->used && must_wait(writer)) {
         return APR_EAGAIN;
+    }
     writer->written += size;
     while (size > 0) {
         size_t part = threshold - writer->used;
@@ -270,8 +288,9 @@ apr_status_t demit_spool_append(demit_spool_writer_t *writer, const void *bytes,
             part = threshold;
         }
         part = part < size ? part : size;
-        if (status == APR_SUCCESS)
+        if (status == APR_SUCCESS) {
             status = grow(writer, part);
+        }
         if (status != APR_SUCCESS) {
             atomic_store(&writer->failure, status); /* some of the bytes are in: there is no way back */
             return status;
@@ -309,8 +328,9 @@ static apr_status_t message_prepare(demit_spool_t *spool, spool_request_t *reque
         stale = writer->ticket->stale;
         spool_unlock(spool);
     }
-    if (status != APR_SUCCESS || stale)
+    if (status != APR_SUCCESS || stale) {
         return stale ? APR_EGENERAL : status;
+    }
     for (chunk_t *chunk = writer->first_chunk; chunk != NULL; chunk = chunk->next) {
         const spool_segment_header_t *segment = &chunk->request.segment->header;
         spool_chunk_ref_t ref = {segment->number, chunk->request.header.body_size, segment->epoch,
@@ -319,8 +339,9 @@ static apr_status_t message_prepare(demit_spool_t *spool, spool_request_t *reque
         spool_chunk_ref_encode(&ref, out);
         out += SPOOL_CHUNK_REF_SIZE;
     }
-    if (request->header.outcome_size > 0)
+    if (request->header.outcome_size > 0) {
         spool_outcome_aim(spool, embedded_outcome(request), request->header.outcome_size);
+    }
     return APR_SUCCESS;
 }
 
@@ -333,8 +354,9 @@ static spool_tracked_t *take_tracked(demit_spool_writer_t *writer, demit_spool_l
     writer->tracked = NULL;
     tracked->id = writer->message.header.id;
     tracked->location = location;
-    for (chunk_t *chunk = writer->first_chunk; chunk != NULL; chunk = chunk->next)
+    for (chunk_t *chunk = writer->first_chunk; chunk != NULL; chunk = chunk->next) {
         tracked->chunk_segments[i++] = chunk->request.segment->header.number;
+    }
     tracked->chunk_count = i;
     return tracked;
 }
@@ -355,10 +377,12 @@ static void message_stored(demit_spool_writer_t *writer, demit_spool_location_t 
         spool_segment_follows(request->segment, old ? old->location.segment : ticket->from.segment, true);
         spool_message_over(spool, ticket->id, ticket->from);
     }
-    if (writer->tracked != NULL)
+    if (writer->tracked != NULL) {
         spool_tracked_add(spool, take_tracked(writer, location));
-    if (request->header.outcome_size > 0)
+    }
+    if (request->header.outcome_size > 0) {
         spool_outcome_apply(spool, embedded_outcome(request), request->header.outcome_size, request->segment);
+    }
 }
 
 static void message_complete(demit_spool_t *spool, spool_request_t *request, apr_status_t status)
@@ -387,8 +411,9 @@ static apr_status_t build_message(demit_spool_writer_t *writer, const demit_enve
     size_t envelope_size = demit_envelope_encoded_size(envelope);
     size_t outcome_size = reports ? spool_outcome_encoded_size(reports) : 0;
 
-    if (envelope_size > UINT32_MAX || outcome_size > UINT32_MAX)
+    if (envelope_size > UINT32_MAX || outcome_size > UINT32_MAX) {
         return APR_FROM_OS_ERROR(EFBIG);
+    }
     header->type = SPOOL_MESSAGE;
     header->id = envelope->id;
     header->envelope_size = (uint32_t)envelope_size;
@@ -397,11 +422,13 @@ static apr_status_t build_message(demit_spool_writer_t *writer, const demit_enve
     header->body_size = (uint32_t)writer->used;
     request->head_size = SPOOL_RECORD_HEADER_SIZE + (size_t)spool_record_meta_size(header);
     request->head = calloc(1, request->head_size + SPOOL_ALIGN);
-    if (request->head == NULL)
+    if (request->head == NULL) {
         return APR_ENOMEM;
+    }
     demit_envelope_encode(envelope, request->head + SPOOL_RECORD_HEADER_SIZE);
-    if (reports != NULL)
+    if (reports != NULL) {
         spool_outcome_encode(reports, embedded_outcome(request));
+    }
     if (writer->used > 0) {
         memset(writer->buffer + writer->used, 0, SPOOL_ALIGN);
         request->body = writer->buffer;
@@ -409,8 +436,9 @@ static apr_status_t build_message(demit_spool_writer_t *writer, const demit_enve
     request->body_hash = spool_body_hash(writer->buffer ? (const void *)writer->buffer : "", writer->used);
     if (writer->chunk_count > 0 || writer->ticket != NULL) {
         writer->tracked = calloc(1, sizeof *writer->tracked + writer->chunk_count * sizeof(uint32_t));
-        if (writer->tracked == NULL)
+        if (writer->tracked == NULL) {
             return APR_ENOMEM;
+        }
     }
     return APR_SUCCESS;
 }
