@@ -24,12 +24,12 @@ FLAVOURS = {
     "os-bsd": lambda name, labels: not labels & {"lint", "slow"},
     "release": lambda name, labels: name == "lint/hardening" or name in BRIEF,
     "asan": lambda name, labels: not labels & {"lint"},
-    "tsan": lambda name, labels: not labels & {"lint", "slow", "contract", "fuzz"} and name not in CONFIGURATION_ONLY,
+    "tsan": lambda name, labels: not labels & {"lint", "slow", "contract", "fuzz"} and name not in ONE_THREAD,
 }
 # A flavour that only another compiler made still carries mail.
 BRIEF = {"system/bodies", "system/identity", "system/smuggling"}
 # One thread, or a daemon that never gets as far as threads.
-CONFIGURATION_ONLY = {"system/configuration", "system/mailbox", "system/port25"}
+ONE_THREAD = {"system/configuration", "system/mailbox", "system/port25", "unit/smtp_body"}
 
 ENVIRONMENTS = {
     "asan": ["ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1", "UBSAN_OPTIONS=print_stacktrace=1"],

@@ -7,10 +7,12 @@ import signal
 import stat
 import subprocess
 import time
+import unittest
 
 from demit_harness import (
     IS_ROOT,
     PATIENCE,
+    SANITIZER,
     TEST_GID,
     TEST_UID,
     Smtp,
@@ -29,6 +31,7 @@ from demit_harness import (
 from test_crash import Load
 
 
+@unittest.skipIf(SANITIZER == "thread", "ThreadSanitizer starts a thread of its own after fork")
 class Detached(SystemTest):
     """Without -d the command returns when the daemon is ready, or with its exit code when it is not."""
 
