@@ -119,7 +119,7 @@ const os_step_t os_backend_steps[] = {
     {"setgroups", "root", os_step_sets_groups, os_step_describe_groups, check_root, os_step_run_groups, blame},
     {os_kernel_gid_call, "root", NULL, os_step_describe_gid, check_gid, os_step_run_gid, blame},
     {"chroot", "root", os_step_has_jail, os_step_describe_chroot, check_root, os_step_run_chroot, blame},
-    {"chdir", "", os_step_has_jail, os_step_describe_chdir, NULL, os_step_run_chdir, NULL},
+    {"chdir", "", NULL, os_step_describe_chdir, NULL, os_step_run_chdir, NULL},
     {os_kernel_uid_call, "root", NULL, os_step_describe_uid, check_uid, os_step_run_uid, blame},
     {"process limit", "", NULL, os_step_describe_room, NULL, os_step_run_room, os_step_blame_uid},
 };

@@ -255,7 +255,7 @@ const os_step_t os_backend_steps[] = {
     {"setresgid", "CAP_SETGID", NULL, os_step_describe_gid, check_gid, os_step_run_gid, blame_kernel},
     {"chroot", "CAP_SYS_CHROOT", os_step_has_jail, os_step_describe_chroot, check_chroot, os_step_run_chroot,
      blame_kernel},
-    {"chdir", "", os_step_has_jail, os_step_describe_chdir, NULL, os_step_run_chdir, NULL},
+    {"chdir", "", NULL, os_step_describe_chdir, NULL, os_step_run_chdir, NULL},
     {"bounding set", "CAP_SETPCAP", changes_bounding, describe_bounding, check_bounding, run_bounding, blame_kernel},
     {"ambient set", "", NULL, describe_ambient, NULL, run_ambient, blame_kernel},
     {"securebits", "CAP_SETPCAP", changes_bounding, describe_securebits, check_securebits, run_securebits,

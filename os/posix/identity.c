@@ -157,6 +157,18 @@ size_t os_compare_jail(const demit_identity_t *identity, const os_sink_t *drift)
     return differences;
 }
 
+/* Whether the working directory, which the jail's comparison sees to where there is one, was left behind. */
+static size_t compare_working_directory(const demit_identity_t *identity, const os_sink_t *drift)
+{
+    struct stat here, root;
+    if (identity->jail != NULL ||
+        (stat(".", &here) == 0 && stat("/", &root) == 0 && here.st_dev == root.st_dev && here.st_ino == root.st_ino)) {
+        return 0;
+    }
+    os_tell(drift, "the working directory is not \"/\"");
+    return 1;
+}
+
 /* Keeps the first of many sentences, with the number of the others unsaid. */
 static void keep_first(void *baton, const char *line)
 {
@@ -176,7 +188,7 @@ int demit_identity_verify(const demit_identity_t *identity, demit_os_error_t *er
         return os_fail(error, code, "verify", "%s",
                        first[0] != '\0' ? first : "the kernel does not tell what this process holds");
     }
-    differences += os_compare_jail(identity, &drift);
+    differences += os_compare_jail(identity, &drift) + compare_working_directory(identity, &drift);
     if (differences > 0) {
         (void)os_fail(error, 0, "verify", "the kernel does not hold what was asked for: %s", first);
         if (differences > 1) {

@@ -120,11 +120,14 @@ int os_step_run_chroot(const demit_identity_t *identity)
     return chroot(identity->jail) == 0 ? 0 : errno;
 }
 
-/* chroot(2) leaves the working directory where it was: outside, and "../../.." leads to the real root. */
+/*
+ * chroot(2) leaves the working directory where it was: outside, and "../../.." leads to the real root. Without a jail
+ * it is an open directory all the same: root may have started demitd below one that the new identity could not even
+ * enter.
+ */
 void os_step_describe_chdir(const demit_identity_t *identity, char *what, size_t size)
 {
-    (void)identity;
-    os_append(what, size, "working directory: the jail's root");
+    os_append(what, size, "working directory: %s", identity->jail != NULL ? "the jail's root" : "/");
 }
 
 int os_step_run_chdir(const demit_identity_t *identity)

@@ -133,6 +133,22 @@ static void test_the_summary_is_one_line(void **state)
     in_child(summary_body, NULL);
 }
 
+/* Root may start demitd below a directory that the new identity cannot enter, and "." would be a way into it. */
+static void closed_directory_body(void)
+{
+    char here[64];
+    CHECK(chdir(jail) == 0 && chdir("inner") == 0 && chmod(jail, 0700) == 0);
+    (void)assumed(&stranger);
+    CHECK(getcwd(here, sizeof(here)) != NULL && strcmp(here, "/") == 0);
+    CHECK(access(jail, X_OK) != 0);
+}
+
+static void test_the_working_directory_is_left(void **state)
+{
+    (void)state;
+    with_jail(closed_directory_body, NULL);
+}
+
 /* ---- threads ---- */
 
 static void count_facts_of_threads(void *baton, const demit_identity_fact_t *fact)
@@ -423,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_exactly_what_was_asked_is_kept_and_works),
         cmocka_unit_test(test_without_the_capability_a_low_port_is_refused),
         cmocka_unit_test(test_the_summary_is_one_line),
+        cmocka_unit_test(test_the_working_directory_is_left),
         cmocka_unit_test(test_every_later_thread_holds_the_same),
         cmocka_unit_test(test_a_second_thread_is_refused),
         cmocka_unit_test(test_a_jail_has_no_way_out),
