@@ -2,7 +2,6 @@
 #include "os/linux/native.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +11,8 @@
 bool os_host_read(const char *path, char *text, size_t size)
 {
     text[0] = '\0';
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
+    int fd = -1;
+    if (os_proc_open(path, 0, &fd) != 0) {
         return false;
     }
     ssize_t got = read(fd, text, size - 1);

@@ -43,6 +43,12 @@ int os_caps_set(const os_caps_t *caps) DEMIT_CHECKED;
 
 /* ---- status.c: what a thread holds ---- */
 
+/*
+ * open(2) of PATH below /proc, to read. ENOENT too if it is not the kernel's: who can write to a jail can put a
+ * directory there that is called /proc.
+ */
+int os_proc_open(const char *path, int flags, int *fd) DEMIT_CHECKED;
+
 typedef struct os_status {
     pid_t tgid, pid;
     unsigned threads;
@@ -81,7 +87,7 @@ bool os_host_maps_uid(uid_t uid);
 bool os_host_maps_gid(gid_t gid);
 /* Ports from this one on need no privilege. 1024 where the kernel does not say otherwise. */
 unsigned os_host_first_free_port(void);
-/* Reads the beginning of a small file, without its last newline. False: it cannot be read. */
+/* Reads the beginning of a small file below /proc, without its last newline. False: it cannot be read. */
 bool os_host_read(const char *path, char *text, size_t size);
 
 #endif

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 void os_status_free(os_status_t *status)
@@ -74,6 +76,22 @@ int os_status_of_caller(os_status_t *status)
 }
 
 /* ---- by /proc ---- */
+
+int os_proc_open(const char *path, int flags, int *fd)
+{
+    struct statfs system;
+    /* O_NONBLOCK: a FIFO of that name must not hold anybody up. */
+    *fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | flags);
+    if (*fd < 0) {
+        return errno;
+    }
+    if (fstatfs(*fd, &system) == 0 && system.f_type == PROC_SUPER_MAGIC) {
+        return 0;
+    }
+    (void)close(*fd);
+    *fd = -1;
+    return ENOENT;
+}
 
 /* All of FD as a string that the caller frees; NULL: errno says why. */
 static char *read_whole(int fd)
@@ -205,17 +223,6 @@ int os_status_from_fd(int fd, os_status_t *status)
     return code;
 }
 
-static int status_at(int directory_fd, const char *path, os_status_t *status)
-{
-    int fd = openat(directory_fd, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno;
-    }
-    int code = os_status_from_fd(fd, status);
-    (void)close(fd);
-    return code;
-}
-
 /* "/proc/self" and not "/proc/PID" for oneself: a PID namespace may show another number. */
 static void process_path(pid_t pid, const char *rest, char *path, size_t size)
 {
@@ -233,7 +240,13 @@ int os_status_of(pid_t pid, pid_t thread, os_status_t *status)
         (void)snprintf(rest, sizeof(rest), "task/%ld/status", (long)thread);
     }
     process_path(pid, rest, path, sizeof(path));
-    return status_at(AT_FDCWD, path, status);
+    int fd = -1;
+    int code = os_proc_open(path, 0, &fd);
+    if (code == 0) {
+        code = os_status_from_fd(fd, status);
+        (void)close(fd);
+    }
+    return code;
 }
 
 /* 0 also for a thread that ended between the listing and the look. */
@@ -243,7 +256,11 @@ static int visit_thread(int tasks_fd, const char *thread, int (*each)(void *bato
     char name[300];
     os_status_t status;
     (void)snprintf(name, sizeof(name), "%s/status", thread);
-    int code = status_at(tasks_fd, name, &status);
+    int fd = openat(tasks_fd, name, O_RDONLY | O_CLOEXEC);
+    int code = fd < 0 ? errno : os_status_from_fd(fd, &status);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
     if (code != 0) {
         return code == ENOENT || code == ESRCH ? 0 : code;
     }
@@ -256,11 +273,17 @@ int os_status_each_thread(pid_t pid, int (*each)(void *baton, const os_status_t 
 {
     char path[64];
     process_path(pid, "task", path, sizeof(path));
-    DIR *tasks = opendir(path);
-    if (tasks == NULL) {
-        return errno;
+    int fd = -1;
+    int code = os_proc_open(path, O_DIRECTORY, &fd);
+    if (code != 0) {
+        return code;
     }
-    int code = 0;
+    DIR *tasks = fdopendir(fd);
+    if (tasks == NULL) {
+        code = errno;
+        (void)close(fd);
+        return code;
+    }
     while (code == 0) {
         errno = 0;
         const struct dirent *task = readdir(tasks);

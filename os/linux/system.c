@@ -70,8 +70,12 @@ static int descriptor_end(const demit_identity_t *identity)
 int os_backend_each_descriptor(const demit_identity_t *identity, bool (*each)(void *baton, int fd), void *baton)
 {
     /* The owner of /proc/self/fd is root once the process is not dumpable, so this may fail after the drop. */
-    DIR *entries = opendir("/proc/self/fd");
+    int own = -1;
+    DIR *entries = os_proc_open("/proc/self/fd", O_DIRECTORY, &own) == 0 ? fdopendir(own) : NULL;
     if (entries == NULL) {
+        if (own >= 0) {
+            (void)close(own);
+        }
         int end = descriptor_end(identity);
         for (int fd = 0; fd < end; fd++) {
             if (fcntl(fd, F_GETFD) >= 0 && !each(baton, fd)) {

@@ -239,6 +239,46 @@ static void test_a_jail_has_no_way_out(void **state)
     with_jail(chroot_body, chroot_look);
 }
 
+static void plant(const char *relative, const char *text)
+{
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/%s", jail, relative);
+    if (text == NULL) {
+        CHECK(mkdir(path, 0755) == 0);
+        return;
+    }
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    (void)close(fd);
+}
+
+/* Whoever can write to the jail can put a directory there that is called /proc, and let it tell what he likes. */
+static void false_proc_body(void)
+{
+    demit_identity_request_t request = jailed();
+    demit_identity_t *identity = resolved(&request, NULL);
+    demit_os_error_t error = {0};
+    plant("proc", NULL);
+    plant("proc/self", NULL);
+    plant("proc/self/fd", NULL);
+    plant("proc/self/task", NULL);
+    plant("proc/self/task/7", NULL);
+    plant("proc/self/task/7/status", "Name:\tnothing of the kind\n");
+    CHECK(demit_identity_assume(identity, &error) == 0);
+    int outside = open("/", O_RDONLY | O_DIRECTORY);
+    CHECK(outside >= 0);
+    CHECK(demit_identity_verify(identity, &error) != 0);
+    CHECK_HOLDS(error.text, "is an open directory");
+    CHECK(close(outside) == 0);
+    CHECK(demit_identity_verify(identity, &error) == 0);
+}
+
+static void test_a_false_proc_in_the_jail_is_not_believed(void **state)
+{
+    (void)state;
+    with_jail(false_proc_body, NULL);
+}
+
 static void refuses_directory(int fd)
 {
     demit_identity_request_t request = jailed();
@@ -443,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_every_later_thread_holds_the_same),
         cmocka_unit_test(test_a_second_thread_is_refused),
         cmocka_unit_test(test_a_jail_has_no_way_out),
+        cmocka_unit_test(test_a_false_proc_in_the_jail_is_not_believed),
         cmocka_unit_test(test_a_planted_directory_is_refused),
         cmocka_unit_test(test_the_process_limit_is_named),
         cmocka_unit_test(test_root_without_cap_setuid_is_refused),
