@@ -220,6 +220,16 @@ static void compare_securebits(comparison_t *comparison)
     }
 }
 
+/* Of the calling thread too, and inherited likewise. */
+static void compare_keyring(comparison_t *comparison)
+{
+    long left = comparison->identity->native->keyring;
+    if (left != 0 && os_session_keyring() == left) {
+        os_tell(comparison->drift, "the session keyring is still that of whoever started demitd");
+        comparison->differences++;
+    }
+}
+
 /* Through the descriptor from before chroot: whether the calling thread, which can be looked at, is the only one. */
 static int compare_thread_count(comparison_t *comparison)
 {
@@ -267,6 +277,7 @@ int os_backend_compare(const demit_identity_t *identity, const os_sink_t *drift,
     }
     if (code == 0) {
         compare_securebits(&comparison);
+        compare_keyring(&comparison);
     }
     *differences = comparison.differences;
     return code;

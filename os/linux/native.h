@@ -24,6 +24,7 @@ struct os_native {
     bool changes_bounding; /* false: without CAP_SETPCAP, BOUNDING and SECUREBITS are what was found */
     bool keeps_everything; /* user = root without Capabilities */
     bool binds_low;        /* a port below 1024 can be bound afterwards */
+    long keyring;          /* the session keyring that was left; 0: none */
     int status_fd;         /* /proc/self/status from before chroot, until verified; else -1 */
 };
 
@@ -76,6 +77,12 @@ void os_status_free(os_status_t *status);
  * over. EACH returns 0 or an errno, which ends the walk.
  */
 int os_status_each_thread(pid_t pid, int (*each)(void *baton, const os_status_t *status), void *baton) DEMIT_CHECKED;
+
+/*
+ * The serial number of the caller's session keyring. Asked for one that has none, the kernel gives him that of his uid.
+ * 0: no keyrings here, or a seccomp filter that forbids their use.
+ */
+long os_session_keyring(void);
 
 /* ---- host.c: why a privilege is missing ---- */
 

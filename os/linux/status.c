@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,12 @@ void os_status_free(os_status_t *status)
 }
 
 /* ---- by system calls ---- */
+
+long os_session_keyring(void)
+{
+    long serial = syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0);
+    return serial > 0 ? serial : 0;
+}
 
 static os_capset_t bounding_of_caller(void)
 {

@@ -6,9 +6,11 @@
 #include "os/linux/native.h"
 
 #include <errno.h>
+#include <linux/keyctl.h>
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- predictions ---- */
@@ -200,6 +202,33 @@ static int run_release(const demit_identity_t *identity)
     return prctl(PR_SET_KEEPCAPS, 0UL, 0, 0, 0) == 0 ? 0 : errno;
 }
 
+/* ---- the session keyring ---- */
+
+static bool leaves_keyring(const demit_identity_t *identity)
+{
+    return identity->start == OS_START_ROOT;
+}
+
+static void describe_keyring(const demit_identity_t *identity, char *what, size_t size)
+{
+    (void)identity;
+    os_append(what, size, "a session keyring of its own: the keys of whoever started demitd stay behind");
+}
+
+/*
+ * Who holds a session keyring possesses the keys in it, whatever his uid: keyrings(7). pam_keyinit(8) gives root's
+ * login one, and neither setresuid(2) nor exec takes it away. After the change of uid, so that the new one is not
+ * root's.
+ */
+static int run_keyring(const demit_identity_t *identity)
+{
+    identity->native->keyring = os_session_keyring();
+    if (identity->native->keyring == 0) {
+        return 0;
+    }
+    return syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) > 0 ? 0 : errno;
+}
+
 static void describe_capabilities(const demit_identity_t *identity, char *what, size_t size)
 {
     char effective[OS_TEXT_MAX], permitted[OS_TEXT_MAX];
@@ -262,6 +291,7 @@ const os_step_t os_backend_steps[] = {
      blame_kernel},
     {"keepcaps", "", keeps_capabilities, describe_keep, NULL, run_keep, blame_kernel},
     {"setresuid", "CAP_SETUID", NULL, os_step_describe_uid, check_uid, os_step_run_uid, blame_kernel},
+    {"session keyring", "", leaves_keyring, describe_keyring, NULL, run_keyring, blame_kernel},
     {"cap_set_proc", "", NULL, describe_capabilities, check_capabilities, run_capabilities, blame_kernel},
     {"keepcaps off", "", NULL, describe_release, NULL, run_release, blame_kernel},
     {"no_new_privs", "", NULL, describe_no_new_privs, NULL, run_no_new_privs, blame_kernel},

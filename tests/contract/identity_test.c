@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* ---- from root ---- */
@@ -147,6 +149,27 @@ static void test_the_working_directory_is_left(void **state)
 {
     (void)state;
     with_jail(closed_directory_body, NULL);
+}
+
+/* The session keyring of root's login, and a key in it that only its possessor may read. */
+static void keyring_body(void)
+{
+    enum { POSSESSOR_ALONE = 0x3f000000 };
+    char secret[8] = "";
+    if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0) {
+        child_skips("no keyrings here (the kernel, or a seccomp filter)");
+    }
+    long key = syscall(SYS_add_key, "user", "demit-contract", "secret", (size_t)6, KEY_SPEC_SESSION_KEYRING);
+    CHECK(key > 0 && syscall(SYS_keyctl, KEYCTL_SETPERM, key, POSSESSOR_ALONE) == 0);
+    CHECK(syscall(SYS_keyctl, KEYCTL_READ, key, secret, sizeof(secret)) == 6);
+    (void)assumed(&stranger);
+    CHECK(syscall(SYS_keyctl, KEYCTL_READ, key, secret, sizeof(secret)) < 0 && errno == EACCES);
+}
+
+static void test_the_keys_of_the_starter_stay_behind(void **state)
+{
+    (void)state;
+    in_child(keyring_body, NULL);
 }
 
 /* ---- threads ---- */
@@ -490,12 +513,13 @@ int main(void)
         cmocka_unit_test(test_root_without_cap_setgid_is_refused),
         cmocka_unit_test(test_a_user_namespace_that_denies_setgroups_is_named),
     };
-    /* What only capabilities can do: the plain back end has no such promise to keep. */
+    /* What only capabilities and keyrings can do: the plain back end has no such promise to keep. */
     const struct CMUnitTest with_capabilities[] = {
         cmocka_unit_test(test_root_without_cap_setpcap_is_refused),
         cmocka_unit_test(test_each_missing_capability_is_named),
         cmocka_unit_test(test_a_needless_capability_is_told),
         cmocka_unit_test(test_nothing_is_ever_inheritable),
+        cmocka_unit_test(test_the_keys_of_the_starter_stay_behind),
     };
     if (geteuid() != 0) {
         (void)puts("skipped: giving up root takes root");

@@ -223,7 +223,7 @@ static void explain_body(void)
     demit_identity_explain(identity, keep_step, &steps);
     const char *linux_order =
         "threads,descriptors,setgroups,setresgid,chroot,chdir,bounding set,ambient set,securebits,"
-        "keepcaps,setresuid,cap_set_proc,keepcaps off,no_new_privs,process limit,";
+        "keepcaps,setresuid,session keyring,cap_set_proc,keepcaps off,no_new_privs,process limit,";
     const char *bsd_order = "threads,descriptors,setgroups,setresgid,chroot,chdir,setresuid,process limit,";
     CHECK(strcmp(steps.names, backend_is("linux") ? linux_order : bsd_order) == 0);
     CHECK(steps.failing == 0);
