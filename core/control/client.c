@@ -19,7 +19,8 @@ enum { HEADER_MAX = 64, PIECE_BYTES = 16 * 1024 };
 typedef struct answer_reader {
     apr_socket_t *socket;
     char bytes[PIECE_BYTES];
-    size_t start, size; /* what is in BYTES and not yet taken */
+    size_t start, size;      /* what is in BYTES and not yet taken */
+    unsigned char last_byte; /* of the body, as it was printed */
 } answer_reader_t;
 
 static void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -198,12 +199,19 @@ static bool read_header(answer_reader_t *reader, answer_header_t *header)
  * The daemon sends nothing that a terminal would obey, but this program may be run by root against a socket that is
  * somebody else's.
  */
-static void defuse(char *bytes, size_t size)
+static void defuse(answer_reader_t *reader, size_t size)
 {
+    unsigned char *bytes = (unsigned char *)reader->bytes + reader->start;
+
     for (size_t i = 0; i < size; i++) {
-        if (((unsigned char)bytes[i] < 0x20 && bytes[i] != '\n') || bytes[i] == 0x7f) {
+        const bool is_c0 = (bytes[i] < 0x20 && bytes[i] != '\n') || bytes[i] == 0x7f;
+        /* U+0080 to U+009F, which terminals obey as well: C2 and this byte in UTF-8, or this byte alone. */
+        const bool is_c1 =
+            bytes[i] >= 0x80 && bytes[i] < 0xa0 && (reader->last_byte < 0x80 || reader->last_byte == 0xc2);
+        if (is_c0 || is_c1) {
             bytes[i] = '?';
         }
+        reader->last_byte = bytes[i];
     }
 }
 
@@ -213,7 +221,7 @@ static unsigned long long print_body(answer_reader_t *reader, unsigned long long
     while (size > 0 && fill(reader)) {
         const size_t there = reader->size - reader->start;
         const size_t take = size < there ? (size_t)size : there;
-        defuse(reader->bytes + reader->start, take);
+        defuse(reader, take);
         (void)fwrite(reader->bytes + reader->start, 1, take, out); /* ferror() tells, later */
         reader->start += take;
         size -= take;

@@ -201,6 +201,12 @@ static void a_terminal_is_safe_from_a_false_daemon(void **state)
     (void)state;
     assert_int_equal(CONVERSE("ok 0 9\na\x1b[2J\r\x07z\n", "mailq"), 0);
     assert_string_equal(out, "a?[2J??z\n");
+    /* CSI as one character, in UTF-8 and in eight bits; and a letter whose second byte is the same. */
+    assert_int_equal(CONVERSE("ok 0 10\na\xc2\x9b"
+                              "2J\x9b\x9b\xc3\x9b\n",
+                              "mailq"),
+                     0);
+    assert_string_equal(out, "a\xc2?2J??\xc3\x9b\n");
 }
 
 static void no_daemon_is_explained(void **state)
