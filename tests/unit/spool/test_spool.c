@@ -3,10 +3,12 @@
 #include "sim.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define WITH_SPOOL(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
@@ -415,6 +417,25 @@ static void test_syncs(void **state)
     sim_destroy(&sim);
 }
 
+/* Root checks a spool whose files belong to somebody else, who may have put anything there. */
+static void test_a_fifo_holds_no_check_up(void **state)
+{
+    fixture_t *fixture = *state;
+    char lock[PATH_MAX], segment[PATH_MAX];
+    apr_file_t *out;
+
+    snprintf(lock, sizeof lock, "%s/lock", fixture->directory);
+    snprintf(segment, sizeof segment, "%s/00000001.seg", fixture->directory);
+    assert_int_equal(mkfifo(lock, 0600), 0);
+    assert_int_equal(mkfifo(segment, 0600), 0);
+    assert_int_equal(apr_file_open(&out, "/dev/null", APR_FOPEN_WRITE, APR_FPROT_OS_DEFAULT, fixture->pool),
+                     APR_SUCCESS);
+    (void)alarm(10);
+    assert_int_not_equal(demit_spool_check(fixture->directory, out, false, fixture->pool), APR_SUCCESS);
+    (void)alarm(0);
+    apr_file_close(out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +453,7 @@ int main(void)
         WITH_SPOOL(test_discard),
         WITH_SPOOL(test_too_large_an_envelope),
         WITH_SPOOL(test_options_are_checked),
+        WITH_SPOOL(test_a_fifo_holds_no_check_up),
         WITH_SPOOL(test_syncs),
     };
 
