@@ -7,6 +7,7 @@
 #include <apr_file_info.h>
 #include <apr_file_io.h>
 #include <apr_strings.h>
+#include <apr_user.h>
 
 #include "core/config/lexer.h"
 #include "core/config/parser.h"
@@ -84,12 +85,28 @@ static apr_status_t parse_file(reader_t *reader, apr_file_t *file, const frame_t
     return APR_STATUS_IS_EOF(status) ? APR_SUCCESS : status;
 }
 
-/* Whoever can write the file decides who demit is and what it does. */
+/* Whoever can write the file decides who demit is and what it does: root, and whoever starts it, do that anyway. */
 static void warn_if_writable(reader_t *reader, const char *path, const apr_finfo_t *info)
 {
+    const demit_source_t where = {.file = path};
+    apr_uid_t uid;
+    apr_gid_t gid;
     if ((info->valid & APR_FINFO_PROT) != 0 && (info->protection & APR_FPROT_WWRITE) != 0) {
-        demit_config_warning(reader->findings, &(demit_source_t){.file = path},
-                             "everybody may write this file; chmod o-w it");
+        demit_config_warning(reader->findings, &where, "everybody may write this file; chmod o-w it");
+    }
+    if ((info->valid & APR_FINFO_OWNER) != APR_FINFO_OWNER ||
+        apr_uid_current(&uid, &gid, reader->pool) != APR_SUCCESS) {
+        return;
+    }
+    if (info->user != 0 && info->user != uid) {
+        demit_config_warning(reader->findings, &where,
+                             "uid %lu owns this file, and so decides what demitd does as uid %lu; chown it",
+                             (unsigned long)info->user, (unsigned long)uid);
+    }
+    if ((info->valid & APR_FINFO_PROT) != 0 && (info->protection & APR_FPROT_GWRITE) != 0 && info->group != 0 &&
+        info->group != gid) {
+        demit_config_warning(reader->findings, &where, "everybody of gid %lu may write this file; chmod g-w it",
+                             (unsigned long)info->group);
     }
 }
 
@@ -119,7 +136,7 @@ static apr_status_t read_file(reader_t *reader, const char *path, demit_config_n
         return status;
     }
     apr_finfo_t info;
-    status = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_IDENT | APR_FINFO_PROT, file);
+    status = apr_file_info_get(&info, APR_FINFO_TYPE | APR_FINFO_IDENT | APR_FINFO_PROT | APR_FINFO_OWNER, file);
     if (status == APR_SUCCESS || status == APR_INCOMPLETE) {
         const frame_t frame = {.outer = reader->frame,
                                .path = path,

@@ -183,6 +183,22 @@ static void test_huge_file(void **state)
         "huge.inc: larger than 8388608 bytes, which no configuration is; the rest of it was not read\n");
 }
 
+static void test_writable_by_somebody_else(void **state)
+{
+    fixture_t *fixture = *state;
+    if (geteuid() != 0) {
+        print_message("only root can give a file away: skipped\n");
+        skip();
+    }
+    write_text("given.inc", "Hostname = a.b ESMTP_Listener { Listen :25 { } }");
+    assert_int_equal(chown("given.inc", 64123, 64124), 0);
+    assert_int_equal(chmod("given.inc", 0664), 0);
+    loaded_t loaded = load_text(fixture, "include given.inc");
+    assert_string_equal(report_lines(loaded.report.warnings, fixture->pool),
+                        "given.inc: uid 64123 owns this file, and so decides what demitd does as uid 0; chown it\n"
+                        "given.inc: everybody of gid 64124 may write this file; chmod g-w it\n");
+}
+
 static void test_writable_by_everybody(void **state)
 {
     fixture_t *fixture = *state;
@@ -213,6 +229,7 @@ int main(void)
         TEST(test_unreadable_include),
         TEST(test_huge_file),
         TEST(test_writable_by_everybody),
+        TEST(test_writable_by_somebody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
