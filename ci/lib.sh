@@ -84,6 +84,7 @@ apt_quietly() {
 
 policy=/usr/sbin/policy-rc.d
 services_hold() {
+    services_release # what a run that was killed left behind is not the administrator's
     [ ! -e "$policy" ] || mv "$policy" "$policy.demit-saved"
     printf '#!/bin/sh\n# Put here by demit while it installs packages; removed afterwards.\nexit 101\n' >"$policy"
     chmod 755 "$policy"

@@ -1,6 +1,7 @@
 """What ci/test counts as a skip, and which ones it lets pass."""
 
 import os
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -64,6 +65,26 @@ class Quoting(unittest.TestCase):
     def test_bracket_arguments(self):
         self.assertEqual(suite.quoted("a;b $c \"d\""), "[=[a;b $c \"d\"]=]")
         self.assertEqual(suite.quoted("a]=]b"), "[==[a]=]b]==]")
+
+
+class Services(unittest.TestCase):
+    """lib.sh puts a policy in the place of the administrator's while it installs packages."""
+
+    def run_with(self, directory, commands):
+        script = f'. "$1/lib.sh"; policy="$2/policy-rc.d"; {commands}'
+        ci = os.path.dirname(os.path.abspath(suite.__file__))
+        subprocess.run(["bash", "-c", script, "bash", ci, directory], check=True)
+
+    def test_a_killed_run_costs_nobody_his_policy(self):
+        with tempfile.TemporaryDirectory() as directory:
+            policy = os.path.join(directory, "policy-rc.d")
+            with open(policy, "w", encoding="utf-8") as file:
+                file.write("the administrator's\n")
+            self.run_with(directory, "services_hold")  # and killed
+            self.run_with(directory, "services_hold; services_release")
+            with open(policy, encoding="utf-8") as file:
+                self.assertEqual(file.read(), "the administrator's\n")
+            self.assertEqual(os.listdir(directory), ["policy-rc.d"])
 
 
 if __name__ == "__main__":
