@@ -209,7 +209,7 @@ static void defuse(answer_reader_t *reader, size_t size)
         const bool is_c1 =
             bytes[i] >= 0x80 && bytes[i] < 0xa0 && (reader->last_byte < 0x80 || reader->last_byte == 0xc2);
         if (is_c0 || is_c1) {
-            bytes[i] = '?';
+            bytes[i] = is_c1 && reader->last_byte == 0xc2 ? 0xbf : '?'; /* C2 BF, an upside-down one: still UTF-8 */
         }
         reader->last_byte = bytes[i];
     }

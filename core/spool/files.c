@@ -16,8 +16,10 @@
 static int system_open(const demit_files_t *files, int dir, const char *name, int flags, mode_t mode, int *fd)
 {
     (void)files;
-    /* O_NONBLOCK means nothing to files and directories, and keeps a FIFO that lies there from holding the caller up. */
+    /* O_NONBLOCK means nothing to files and directories; a FIFO that lies there must not hold the caller up. */
     do {
+        *fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode);
+    } while (*fd < 0 && errno == EINTR);
         *fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode);
     } while (*fd < 0 && errno == EINTR);
     return *fd < 0 ? errno : 0;
