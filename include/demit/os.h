@@ -130,8 +130,9 @@ void demit_os_group_free(demit_os_group_t *group);
 
 /*
  * Descriptors 0 to 2 open (on /dev/null if they were not), every other closed; environment reduced to a list (PATH,
- * LANG, LC_*, TZ, NOTIFY_SOCKET, WATCHDOG_*); umask 077; SIGPIPE ignored, no signal blocked; the time zone loaded. The
- * locale stays "C": no parser and no number of demit's depends on where it was started.
+ * LANG, LC_*, TZ, NOTIFY_SOCKET, WATCHDOG_*); umask 077; SIGPIPE ignored, no signal blocked; no controlling terminal,
+ * unless it leads the session; the time zone loaded. The locale stays "C": no parser and no number of demit's depends
+ * on where it was started.
  */
 int demit_os_tidy_process(void) DEMIT_CHECKED;
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -72,6 +73,24 @@ static int reset_signals(void)
     return pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * A process types into its controlling terminal with TIOCSTI, whatever its uid, and root's shell behind it reads that.
+ * So nobody who takes demitd over in the foreground may find one. It stays in its process group: Ctrl-C still reaches
+ * it. A session's leader has no shell behind it, and giving up would hang up the session.
+ */
+static int leave_terminal(void)
+{
+    int code = 0;
+#if defined(TIOCNOTTY)
+    int fd = getsid(0) == getpid() ? -1 : open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) {
+        code = ioctl(fd, TIOCNOTTY) == 0 ? 0 : errno;
+        (void)close(fd);
+    }
+#endif
+    return code;
+}
+
 int demit_os_tidy_process(void)
 {
     int code = open_standard_descriptors();
@@ -80,6 +99,9 @@ int demit_os_tidy_process(void)
     }
     if (code == 0) {
         code = reset_signals();
+    }
+    if (code == 0) {
+        code = leave_terminal();
     }
     if (code != 0) {
         return code;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -44,6 +45,48 @@ static void assert_file_says(const char *path, const char *text)
 }
 
 /* ---- tidy ---- */
+
+/* In the child of a shell that has a terminal, which is its descriptor 0; 1 tells the shell that it is ready. */
+static _Noreturn void in_terminal(void)
+{
+    CHECK(signal(SIGINT, SIG_DFL) != SIG_ERR);
+    CHECK(open("/dev/tty", O_RDWR) >= 0);
+    CHECK(demit_os_tidy_process() == 0);
+    CHECK(open("/dev/tty", O_RDWR) < 0 && errno == ENXIO);
+    CHECK(setgid(STRANGER) == 0 && setuid(STRANGER) == 0);
+    CHECK(ioctl(0, TIOCSTI, "x") != 0);
+    CHECK(write(1, "R", 1) == 1);
+    (void)pause();
+    _exit(1);
+}
+
+/* Root's shell reads what a process types into its terminal (TIOCSTI), whatever uid that process has by then. */
+static void terminal_body(void)
+{
+    int ends[2], status = 0;
+    char ready = 0;
+    int keyboard = posix_openpt(O_RDWR | O_NOCTTY);
+    CHECK(keyboard >= 0 && grantpt(keyboard) == 0 && unlockpt(keyboard) == 0);
+    CHECK(setsid() > 0 && pipe(ends) == 0 && signal(SIGINT, SIG_IGN) != SIG_ERR);
+    int terminal = open(ptsname(keyboard), O_RDWR | O_NOCTTY);
+    CHECK(terminal >= 0 && ioctl(terminal, TIOCSCTTY, 0) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(dup2(terminal, 0) == 0 && dup2(ends[1], 1) == 1);
+        in_terminal();
+    }
+    (void)close(ends[1]);
+    CHECK(read(ends[0], &ready, 1) == 1);
+    CHECK(write(keyboard, "\x03", 1) == 1); /* Ctrl-C still ends it */
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+}
+
+static void test_the_terminal_is_not_controlled(void **state)
+{
+    (void)state;
+    in_child(terminal_body, NULL);
+}
 
 static void tidy_body(void)
 {
@@ -509,6 +552,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_tidy_process_has_nothing_inherited),
+        cmocka_unit_test(test_the_terminal_is_not_controlled),
         cmocka_unit_test(test_the_parent_exits_with_the_childs_code),
         cmocka_unit_test(test_the_parent_exits_0_when_the_child_is_ready),
         cmocka_unit_test(test_limits_and_memory),
