@@ -368,13 +368,32 @@ demit_maildir_store_t *demit_maildir_store_begin(const demit_maildir_context_t *
     return store;
 }
 
+/* Opens the message and checks it: what the disk has spoilt must not be taken for delivered, and then forgotten. */
+static apr_status_t open_message(demit_maildir_store_t *store, const demit_delivery_t *delivery)
+{
+    char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX];
+    apr_status_t status =
+        demit_spool_reader_open(&store->reader, NULL, store->context->spool, delivery->location, delivery->pool);
+    if (status == APR_SUCCESS) {
+        status = demit_spool_reader_verify(store->reader);
+        if (status != APR_SUCCESS) {
+            demit_spool_reader_close(store->reader);
+        }
+    }
+    if (status != APR_SUCCESS) {
+        demit_log(DEMIT_LOG_ERROR, "message_unreadable", "id=%s error=%s action=deferred",
+                  demit_id_format(delivery->envelope->id, id),
+                  status == APR_EINVAL ? "\"the body's checksum does not match\""
+                                       : demit_log_status(text, sizeof(text), status));
+    }
+    return status;
+}
+
 void demit_maildir_store_add(demit_maildir_store_t *store, demit_delivery_t *delivery)
 {
     size_t first = 0;
     store->in_size = 0;
-    apr_status_t status =
-        demit_spool_reader_open(&store->reader, NULL, store->context->spool, delivery->location, delivery->pool);
-    if (status != APR_SUCCESS) {
+    if (open_message(store, delivery) != APR_SUCCESS) {
         demit_delivery_set_all(delivery, DEMIT_RESULT_DEFERRED, "4.3.0", "the message cannot be read from the spool",
                                false);
         return;

@@ -34,9 +34,9 @@ typedef struct fake_spool {
     fake_outcome_t outcomes[FAKE_MAX];
     uint32_t outcome_count;
     uint64_t next_id;
-    apr_status_t commit_status, outcome_status, open_status; /* what the disk says */
-    unsigned busy_appends;                                   /* so many appends are told APR_EAGAIN */
-    bool hold_outcomes;                                      /* on_done comes at fake_spool_release() */
+    apr_status_t commit_status, outcome_status, open_status, verify_status; /* what the disk says */
+    unsigned busy_appends;                                                  /* so many appends are told APR_EAGAIN */
+    bool hold_outcomes;                                                     /* on_done comes at fake_spool_release() */
     demit_spool_mover_t mover;
     bool moves_fail;   /* nothing is ever heard of a move */
     bool is_forgetful; /* keeps nothing, for measurements */

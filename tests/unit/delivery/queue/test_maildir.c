@@ -170,6 +170,18 @@ static void line_ends(void **state)
     }
 }
 
+/* The disk gives back something else than was written: nobody gets it, and it is not over. */
+static void spoilt_messages(void **state)
+{
+    (void)state;
+    fake_spool.verify_status = APR_EINVAL;
+    send_to("a@local.example", "Subject: x\r\n\r\nspoilt\r\n");
+    assert_int_equal(messages_in("local.example/a/new", NULL), 0);
+    assert_int_equal(fake_log_count("message_unreadable"), 1);
+    assert_int_equal(fixture_counts(f).deferred, 1);
+    assert_int_equal(fixture_counts(f).delivered, 0);
+}
+
 /* A CR at every place around the end of a piece of 64 KiB. */
 static void large_messages(void **state)
 {
@@ -410,6 +422,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(delivers, make, end),
         cmocka_unit_test_setup_teardown(line_ends, make, end),
+        cmocka_unit_test_setup_teardown(spoilt_messages, make, end),
         cmocka_unit_test_setup_teardown(large_messages, make, end),
         cmocka_unit_test_setup_teardown(hostile_addresses, make, end),
         cmocka_unit_test_setup_teardown(planted_links, make, end),
