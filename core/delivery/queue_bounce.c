@@ -124,7 +124,10 @@ static void collect(const demit_queue_t *queue, const demit_delivery_t *delivery
 
 /* ---- writing it: disk workers ------------------------------------------------------------------------------------ */
 
-/* Without its original a notification is still one (RFC 6522 section 3: the third part is optional). */
+/*
+ * Without its original a notification is still one (RFC 6522 section 3: the third part is optional). An original that
+ * the disk has spoilt must not keep it from being written: who waits for it would wait for ever.
+ */
 static void open_original(bounce_t *bounce)
 {
     apr_pool_t *pool = bounce->delivery->pool;
@@ -132,6 +135,9 @@ static void open_original(bounce_t *bounce)
     bounce->piece = apr_palloc(pool, PIECE_SIZE);
     apr_status_t status =
         demit_spool_reader_open(&bounce->reader, NULL, bounce->queue->spool, bounce->delivery->location, pool);
+    if (status == APR_SUCCESS) {
+        status = demit_spool_reader_verify(bounce->reader);
+    }
     if (status == APR_SUCCESS && bounce->dsn.what == DEMIT_DSN_RETURN_HEADER) {
         size_t size = PIECE_SIZE;
         status = demit_spool_reader_read(bounce->reader, 0, bounce->piece, &size);

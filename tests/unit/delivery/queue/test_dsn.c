@@ -192,6 +192,18 @@ static void an_unreadable_original_is_left_out(void **state)
     assert_int_equal(fixture_counts(f).bounced, 1);
     assert_null(strstr(fake_spool_last()->bytes, "rfc822\r\n"));
     assert_int_equal(fake_log_count("original_unreadable"), 1);
+
+    fixture_free(f);
+
+    /* It opens, and then its body is not what was written. */
+    f = fixture_make();
+    fixture_send_one(f, "a@x.example");
+    fake_spool.verify_status = APR_EINVAL;
+    fixture_report(f, 0, DEMIT_RESULT_FAILED, "5.0.0", "no");
+    fake_spool.verify_status = APR_SUCCESS;
+    assert_int_equal(fixture_counts(f).bounced, 1);
+    assert_null(strstr(fake_spool_last()->bytes, "rfc822\r\n"));
+    assert_int_equal(fake_log_count("original_unreadable"), 1);
     fixture_free(f);
 }
 
