@@ -117,14 +117,14 @@ static bool are_components_sound(const char *relative)
     return true;
 }
 
-apr_status_t demit_mailbox_locate(demit_mailbox_t *mailbox, const demit_domain_settings_t *settings, const char *domain,
-                                  const char *local_part, apr_pool_t *result_pool)
+/* USER is the local part without its quotes; it is changed. */
+static apr_status_t locate_plain(demit_mailbox_t *mailbox, const demit_domain_settings_t *settings, const char *domain,
+                                 char *user, apr_pool_t *result_pool)
 {
     if (settings->maildir == NULL || settings->maildir[0] != '/') {
         return APR_EGENERAL;
     }
     char *folded_domain = apr_pstrdup(result_pool, domain);
-    char *user = unquote(local_part, result_pool);
     cut_extension(user, settings->recipient_delimiter);
     fold(folded_domain);
     fold(user);
@@ -148,6 +148,12 @@ apr_status_t demit_mailbox_locate(demit_mailbox_t *mailbox, const demit_domain_s
     mailbox->base = apr_pstrcat(result_pool, apr_pstrndup(result_pool, template, size), "/.", NULL);
     mailbox->relative = relative;
     return APR_SUCCESS;
+}
+
+apr_status_t demit_mailbox_locate(demit_mailbox_t *mailbox, const demit_domain_settings_t *settings, const char *domain,
+                                  const char *local_part, apr_pool_t *result_pool)
+{
+    return locate_plain(mailbox, settings, domain, unquote(local_part, result_pool), result_pool);
 }
 
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
@@ -198,7 +204,9 @@ apr_status_t demit_maildir_exists(const demit_domain_settings_t *domain, const c
                                   const char *local_part, apr_pool_t *scratch_pool)
 {
     demit_mailbox_t mailbox;
-    apr_status_t status = demit_mailbox_locate(&mailbox, domain, domain_name, local_part, scratch_pool);
+    /* The quotes are off already: what is still one, "\"joe\"", is part of the name, as it will be at the delivery. */
+    apr_status_t status =
+        locate_plain(&mailbox, domain, domain_name, apr_pstrdup(scratch_pool, local_part), scratch_pool);
     if (status != APR_SUCCESS) {
         return status == APR_EINVAL ? APR_ENOENT : status;
     }

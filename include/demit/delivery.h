@@ -108,7 +108,7 @@ apr_status_t demit_transport_maildir_create(demit_transport_t **transport, const
                                             apr_pool_t *pool) __attribute__((warn_unused_result));
 
 /*
- * Whether LOCAL_PART has a mailbox in a Maildir domain. Blocks on the disk: disk workers only.
+ * Whether LOCAL_PART, without quotes, has a mailbox in a Maildir domain. Blocks on the disk: disk workers only.
  * APR_SUCCESS, APR_ENOENT (550 5.1.1), or an error (451).
  */
 apr_status_t demit_maildir_exists(const demit_domain_settings_t *domain, const char *domain_name,

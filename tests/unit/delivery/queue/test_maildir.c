@@ -241,6 +241,8 @@ static void hostile_addresses(void **state)
         assert_int_equal(status, table[i].mailbox == NULL ? APR_EINVAL : APR_SUCCESS);
         if (status == APR_SUCCESS)
             assert_string_equal(mailbox.relative, apr_pstrcat(f->pool, "local.example/", table[i].mailbox, NULL));
+        if (table[i].local_part[0] == '"')
+            continue; /* demit_maildir_exists() gets local parts whose quotes are off */
         apr_status_t expected = table[i].mailbox == NULL ? APR_ENOENT : APR_SUCCESS;
         assert_int_equal(demit_maildir_exists(&f->local, "local.example", table[i].local_part, f->pool), expected);
     }
@@ -307,6 +309,8 @@ static void no_such_mailbox(void **state)
     assert_int_equal(mkdir(path_of("local.example"), 0700), 0);
     assert_int_equal(mkdir(path_of("local.example/a"), 0700), 0);
     assert_int_equal(demit_maildir_exists(&f->local, "local.example", "A+x", f->pool), APR_SUCCESS);
+    /* "\"a\""@local.example is somebody else: accepted as a, his mail would bounce to whoever was named as sender. */
+    assert_int_equal(demit_maildir_exists(&f->local, "local.example", "\"a\"", f->pool), APR_ENOENT);
     send_to("a@local.example", "x\r\n");
     assert_int_equal(messages_in("local.example/a/new", NULL), 1);
     /* The whole store is missing: a disk that is not mounted must not bounce everybody's mail. */
