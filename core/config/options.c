@@ -345,8 +345,8 @@ const demit_config_option_t demit_config_options[] = {
      SETTING(max_buffer_memory_bytes),
      RANGE(MIB, 1024 * GIB),
      .initial = "268435456",
-     .help = "How much memory the messages that are being received may take together. Above it, clients are told to "
-             "come again (452)."},
+     .help = "How much memory the messages that are being received, recipients included, may take together. Above it, "
+             "clients are told to come again (452)."},
     {.name = "RFC2822_Lone_LF_in_Body",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_CHOICE,

@@ -182,6 +182,10 @@ void demit_rcpt_proceed(demit_session_t *session, const demit_rcpt_arguments_t *
     demit_transaction_t *transaction = session->transaction;
     demit_resolution_t *resolution = &transaction->resolution;
 
+    if (!demit_transaction_charge_rcpt(transaction, rcpt->path.size + rcpt->orcpt.size)) {
+        demit_session_reply(session, demit_failure_reply(DEMIT_FAILURE_NO_MEMORY));
+        return;
+    }
     transaction->tried_count++;
     transaction->written = address_text(rcpt, transaction->pool);
     transaction->candidate = (demit_recipient_t){.notify = rcpt->notify, .state = DEMIT_RECIPIENT_PENDING};

@@ -57,7 +57,7 @@ struct demit_smtp_server {
     demit_shard_t *shards;
     atomic_bool draining;
     atomic_uint_fast64_t connections, messages, rejected_recipients, bytes;
-    atomic_uint_fast64_t buffered_bytes; /* of message text, an upper bound of what writers hold in memory */
+    atomic_uint_fast64_t buffered_bytes; /* of envelopes and text, an upper bound of what is held in memory of them */
     atomic_uint_fast32_t sessions;       /* and orphaned transactions */
 };
 
@@ -186,6 +186,7 @@ struct demit_transaction {
     apr_array_header_t *recipients; /* demit_recipient_t */
     uint32_t accepted_count;        /* RCPTs that got 250, repeated ones too */
     uint32_t tried_count;           /* RCPTs that were looked at, whatever came of it: each costs memory */
+    uint64_t envelope_bytes;        /* what they cost, as counted in the server's buffered_bytes */
     apr_hash_t *seen;               /* addresses, from the second recipient on */
 
     /* The text. */
@@ -227,6 +228,8 @@ demit_transaction_t *demit_transaction_create(demit_session_t *session);
 void demit_transaction_release(demit_session_t *session);
 /* A task of TRANSACTION has come home. True: it was an orphan, and is gone. */
 bool demit_transaction_bury(demit_transaction_t *transaction);
+/* Counts one more RCPT, whose arguments have SIZE bytes, as held in memory. False: Max_Buffer_Memory is used up. */
+bool demit_transaction_charge_rcpt(demit_transaction_t *transaction, size_t size);
 
 /*
  * Begins the stored message: a writer, the trace header. False: it will not be stored; transaction->failure says why.

@@ -81,6 +81,7 @@ static bool is_busy(demit_transaction_t *transaction)
 static void destroy(demit_transaction_t *transaction)
 {
     uncharge(transaction);
+    atomic_fetch_sub(&transaction->shard->server->buffered_bytes, transaction->envelope_bytes);
     give_pool(transaction->shard, transaction->pool);
 }
 
@@ -210,6 +211,27 @@ static bool memory_is_short(const demit_transaction_t *transaction, uint64_t mor
 {
     uint64_t limit = transaction->settings->max_buffer_memory_bytes;
     return limit != 0 && atomic_load(&transaction->shard->server->buffered_bytes) + more > limit;
+}
+
+/*
+ * An address is kept as written, as resolved and as a key, in a pool that gives nothing back before the end: a client
+ * that goes on naming recipients takes memory without sending a byte of text.
+ */
+bool demit_transaction_charge_rcpt(demit_transaction_t *transaction, size_t size)
+{
+    enum { COPIES = 4, FIXED_BYTES = 512 };
+    uint64_t more = (uint64_t)size * COPIES + FIXED_BYTES;
+
+    /* The first one is in the ordinary case the only one, and fits into what every transaction has. */
+    if (transaction->tried_count == 0) {
+        return true;
+    }
+    if (memory_is_short(transaction, more)) {
+        return false;
+    }
+    atomic_fetch_add(&transaction->shard->server->buffered_bytes, more);
+    transaction->envelope_bytes += more;
+    return true;
 }
 
 bool demit_transaction_open(demit_transaction_t *transaction, bool dots)

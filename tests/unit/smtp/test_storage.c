@@ -187,6 +187,40 @@ static void test_memory_is_short(void **state)
     hear_at_last("452 4.3.1");
 }
 
+/* Recipients are memory too, and need no byte of text to take it. */
+static void test_recipients_are_counted(void **state)
+{
+    (void)state;
+    fake.settings.max_recipients = 1000;
+    fake.settings.max_buffer_memory_bytes = 2000;
+    greet();
+    say("MAIL FROM:<a@client.test>\r\n");
+    hear("250 2.1.0 Ok\r\n");
+    uint32_t taken = 0;
+    for (;; taken++) {
+        say("RCPT TO:<joe@local.test>\r\n");
+        if (strncmp(fake_output(conn), "250", 3) != 0) {
+            break;
+        }
+        assert_true(taken < 20);
+        fake_forget_output(conn);
+    }
+    hear("452 4.3.1 Too much mail is arriving at once, try again later\r\n");
+    assert_true(taken > 1);
+    /* Nobody else finds room for two; who leaves gives it all back. */
+    demit_conn_t *first = conn;
+    greet();
+    say("MAIL FROM:<a@client.test>\r\nRCPT TO:<joe@local.test>\r\nRCPT TO:<joe@local.test>\r\n");
+    hear_at_last("452 4.3.1");
+    fake_disconnect(first);
+    say("RCPT TO:<joe@local.test>\r\n");
+    hear_at_last("250 2.1.5");
+    for (int i = 0; i < 20; i++) {
+        say("RSET\r\nMAIL FROM:<a@client.test>\r\nRCPT TO:<joe@local.test>\r\nRCPT TO:<joe@local.test>\r\n");
+        hear_at_last("250 2.1.5");
+    }
+}
+
 /* Over the threshold the spool holds no more than that in memory, so that is all that counts. */
 static void test_a_large_message_needs_little_memory(void **state)
 {
@@ -467,6 +501,7 @@ int main(void)
         TEST(test_append_fails),
         TEST(test_commit_fails),
         TEST(test_memory_is_short),
+        TEST(test_recipients_are_counted),
         TEST(test_a_large_message_needs_little_memory),
         TEST(test_commands_wait_for_the_commit),
         TEST(test_commands_wait_for_the_mailbox),
