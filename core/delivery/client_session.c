@@ -176,16 +176,27 @@ static bool is_listener_at(const demit_listen_settings_t *listen, apr_sockaddr_t
     return apr_ipsubnet_create(&host, listen->host, NULL, pool) == APR_SUCCESS && apr_ipsubnet_test(host, peer);
 }
 
+/* 127.0.0.0/8, also within IPv6. Linux connects to 127.0.0.2 from 127.0.0.1. */
+static bool is_loopback(const apr_sockaddr_t *address)
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+    const unsigned char *bytes = address->ipaddr_ptr;
+    if (address->ipaddr_len == 4) {
+        return bytes[0] == 127;
+    }
+    return memcmp(bytes, mapped, sizeof(mapped)) == 0 && bytes[12] == 127;
+}
+
 /*
  * Whether SESSION is connected to a listener of ours: who connects to an address of his own host does it from that
- * address, so no list of the host's addresses is needed.
+ * address, the loopback network excepted, so no list of the host's addresses is needed.
  */
 static bool is_ourselves(const demit_client_session_t *session)
 {
     const apr_array_header_t *listeners = session->context->settings->listeners;
     apr_sockaddr_t *peer = demit_conn_peer(session->conn);
     apr_sockaddr_t *local = demit_conn_local(session->conn);
-    if (peer == NULL || local == NULL || !apr_sockaddr_equal(peer, local)) {
+    if (peer == NULL || local == NULL || !(apr_sockaddr_equal(peer, local) || is_loopback(peer))) {
         return false;
     }
     for (int i = 0; i < listeners->nelts; i++) {

@@ -32,10 +32,14 @@ static bool is_prohibited(const demit_domain_settings_t *settings, apr_sockaddr_
     return false;
 }
 
-/* An MX of 0.0.0.0 or :: would be this very host (connect(2) takes it so). */
-static bool is_unspecified(const char *ip)
+/* 0.0.0.0 or ::, however written, and the former within IPv6, would be this very host (connect(2) takes it so). */
+static bool is_unspecified(const apr_sockaddr_t *address)
 {
-    return strcmp(ip, "0.0.0.0") == 0 || strcmp(ip, "::") == 0;
+    static const unsigned char nothing[16] = {0};
+    static const unsigned char mapped[16] = {[10] = 0xff, [11] = 0xff};
+    size_t size = (size_t)address->ipaddr_len;
+    return memcmp(address->ipaddr_ptr, nothing, size) == 0 ||
+           (size == sizeof(mapped) && memcmp(address->ipaddr_ptr, mapped, size) == 0);
 }
 
 /* TEXT as an address of FAMILY, or NULL. apr_sockaddr_info_get() would look up whatever is not strictly an address. */
@@ -92,7 +96,7 @@ static void route_literal(demit_route_t *route, const demit_route_request_t *req
     }
     if (address == NULL) {
         no_route(route, DEMIT_RESULT_FAILED, "5.1.2", "the domain is no address literal that we understand");
-    } else if (is_prohibited(request->settings, address) || is_unspecified(text)) {
+    } else if (is_prohibited(request->settings, address) || is_unspecified(address)) {
         no_route(route, DEMIT_RESULT_FAILED, "5.4.4", "delivery to this address is prohibited here");
     } else {
         one_hop(route, apr_pstrdup(pool, request->domain), text, address);
@@ -187,7 +191,7 @@ static bool add_hop(demit_route_t *route, const demit_route_request_t *request, 
     if (address == NULL || route->hop_count == DEMIT_HOPS_MAX) {
         return false;
     }
-    if (is_unspecified(ip) || is_prohibited(request->settings, address)) {
+    if (is_unspecified(address) || is_prohibited(request->settings, address)) {
         return true;
     }
     route->hops[route->hop_count++] = (demit_hop_t){.host = apr_pstrdup(pool, mx->host),

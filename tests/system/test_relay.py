@@ -348,6 +348,18 @@ def answers(port):
         return False
 
 
+class Ourselves(SystemTest):
+    def test_no_address_of_this_host_makes_mail_circle(self):
+        """A client in Relay_Hosts is what we are to ourselves: only not connecting, or hanging up at once, helps."""
+        listen = f'Listen "*:{self.site.port}" {{}}'
+        daemon = self.daemon(self.site.config(listen=listen, extra=f"Remote_SMTP_Port = {self.site.port}\n"))
+        for address in ("127.0.0.1", "127.0.0.2", "0.0.0.0", "IPv6:::ffff:127.0.0.2", "IPv6:::ffff:0.0.0.0"):
+            with self.subTest(address), self.client() as client:
+                client.deliver("", f"joe@[{address}]", message("to ourselves"))
+                daemon.wait_event(rf"event=failed .*to=<joe@\[{re.escape(address)}\]>")
+        self.assertEqual(daemon.events("delivered"), [])
+
+
 class MailExchangers(RelayTest):
     """Routing by DNS, answered by dnsmasq. Peers listen on addresses of 127/8 and one common port."""
 

@@ -422,6 +422,9 @@ static void test_route_direct(void **state)
                  {"[ipv6:2001:db8::7]", NULL, "2001:db8::7", NULL, NULL},
                  {"[127.0.0.1]", NULL, NULL, NULL, "5.4.4"},
                  {"[0.0.0.0]", NULL, NULL, NULL, "5.4.4"},
+                 {"[IPv6:::]", NULL, NULL, NULL, "5.4.4"},
+                 {"[IPv6:0:0:0:0:0:0:0:0]", NULL, NULL, NULL, "5.4.4"},
+                 {"[IPv6:::ffff:0.0.0.0]", NULL, NULL, NULL, "5.4.4"},
                  {"[nonsense]", NULL, NULL, NULL, "5.1.2"},
                  {"[", NULL, NULL, NULL, "5.1.2"},
                  {"b\xc3\xbc"
