@@ -162,10 +162,9 @@ static void print_text(const check_t *check, const spool_survey_t *survey)
     if (check->set_aside > 0) {
         say(check, "note: %u damaged segments were set aside earlier (*.damaged)\n", (unsigned)check->set_aside);
     }
-    (void)apr_file_printf(
-        check->out, "%u segments, %llu records, %llu messages waiting for %llu recipients, %llu bytes\n",
-        (unsigned)check->count, (unsigned long long)survey->records, (unsigned long long)check->messages,
-        (unsigned long long)check->recipients, (unsigned long long)check->bytes);
+    say(check, "%u segment%s, %llu records, %llu messages waiting for %llu recipients, %llu bytes\n",
+        (unsigned)check->count, check->count == 1 ? "" : "s", (unsigned long long)survey->records,
+        (unsigned long long)check->messages, (unsigned long long)check->recipients, (unsigned long long)check->bytes);
     say(check, "%llu records torn, %llu damaged, %llu void: %s\n", (unsigned long long)survey->torn,
         (unsigned long long)survey->damaged, (unsigned long long)survey->void_records,
         survey->damaged > 0 ? "acknowledged mail is DAMAGED" : "nothing acknowledged is damaged");

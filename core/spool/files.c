@@ -20,8 +20,6 @@ static int system_open(const demit_files_t *files, int dir, const char *name, in
     do {
         *fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode);
     } while (*fd < 0 && errno == EINTR);
-        *fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode);
-    } while (*fd < 0 && errno == EINTR);
     return *fd < 0 ? errno : 0;
 }
 

@@ -89,6 +89,7 @@ class Crash(SystemTest):
             [program("DEMITCTL", "the console"), "spool", "check", self.site.path("spool")], capture_output=True, text=True, check=False
         )
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
+        self.assertRegex(checked.stdout, r"(?m)^\d+ segments?, \d+ records, \d+ messages waiting for \d+ recipients, \d+ bytes$")
 
     def settle(self, wanted):
         """Until all that is wanted is there, or nothing new has come for a while."""
