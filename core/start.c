@@ -68,6 +68,46 @@ void demit_log_identity(const demit_daemon_t *daemon)
     demit_log(DEMIT_LOG_INFO, "identity", "%s verified=yes", text);
 }
 
+/* Where the option of Security that the back end names as the failed step was written; FILE is NULL if it was not. */
+static demit_source_t place_of(const demit_security_settings_t *security, const char *option)
+{
+    const struct {
+        const char *option;
+        demit_source_t source;
+    } places[] = {
+        {"user", security->user_source},
+        {"group", security->group_source},
+        {"Supplemental_Groups", security->supplemental_groups_source},
+        {"chroot", security->chroot_source},
+        {"Capabilities", security->capabilities_source},
+        {"Privileges", security->privileges_source},
+    };
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        if (strcmp(places[i].option, option) == 0) {
+            return places[i].source;
+        }
+    }
+    return (demit_source_t){.file = NULL};
+}
+
+/* A mistake of the configuration is told like every other one: with its place, and with the option's name once. */
+static int identity_refused(const demit_security_settings_t *security, const demit_os_error_t *error)
+{
+    const bool named = strncmp(error->text, error->step, strlen(error->step)) == 0;
+    demit_source_t place = place_of(security, error->step);
+
+    if (place.file == NULL && strcmp(error->step, "group") == 0) {
+        place = security->user_source; /* a group that is not written comes from the user */
+    }
+    if (place.file == NULL) {
+        return demit_start_failed(EX_NOPERM, "%s%s%s", named ? "" : error->step, named ? "" : ": ", error->text);
+    }
+    fprintf(stderr, "%s:%u:%u: %s%s%s\n", place.file, place.line, place.column, named ? "" : error->step,
+            named ? "" : ": ", error->text);
+    return EX_NOPERM;
+}
+
 int demit_resolve_identity(demit_daemon_t *daemon)
 {
     const demit_security_settings_t *security = &daemon->settings->security;
@@ -88,11 +128,11 @@ int demit_resolve_identity(demit_daemon_t *daemon)
     daemon->identity_warnings = apr_array_make(daemon->pool, 4, sizeof(const char *));
     if (demit_identity_resolve(&daemon->identity, &request, warn, daemon, &error) != 0) {
         print_lines(daemon->identity_warnings, "warning: ");
-        return demit_start_failed(EX_NOPERM, "%s: %s", error.step, error.text);
+        return identity_refused(security, &error);
     }
     const char *group = daemon->settings->control_group;
     if (group != NULL && demit_os_group_resolve(&daemon->control_group, group, &error) != 0) {
-        return demit_start_failed(EX_CONFIG, "Control_Group: %s", error.text);
+        return demit_start_failed(EX_CONFIG, "%s", error.text);
     }
     return 0;
 }
