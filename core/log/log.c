@@ -90,12 +90,13 @@ __attribute__((format(printf, 3, 0))) static size_t format_line(char *line, cons
                                                                 va_list arguments)
 {
     size_t used = the_log.target == DEMIT_LOG_SYSLOG ? 0 : format_time(line, LINE_SIZE);
-    int n = snprintf(line + used, LINE_SIZE - used, format[0] == '\0' ? "event=%s" : "event=%s ", event);
+    int n = snprintf(line + used, LINE_SIZE - used, "event=%s ", event);
 
     used += (size_t)n;
     if (used < LINE_SIZE - 1) {
         n = vsnprintf(line + used, LINE_SIZE - used, format, arguments);
         used += n < 0 ? 0 : (size_t)n;
+        used -= n == 0; /* no keys: no space to part them from the name either */
     }
     if (used > LINE_SIZE - 2) {
         used = LINE_SIZE - 2;

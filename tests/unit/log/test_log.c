@@ -116,6 +116,7 @@ static void lines_go_to_a_file(void **state)
     demit_log(DEMIT_LOG_DEBUG, "hidden", "%s", "");
     const char *text = contents("a.log");
     assert_non_null(strstr(text, "Z event=first n=1\n"));
+    assert_non_null(strstr(text, "event=bare\n"));
     assert_non_null(strstr(text, "event=sly x=a?event=forged\n"));
     assert_null(strstr(text, "hidden"));
 
