@@ -98,7 +98,7 @@ static int run_command(const console_question_t *question, apr_pool_t *pool)
     const char *const *words = question->words;
 
     if (question->word_count == 0) {
-        return usage_error("which command? (demitctl -h lists them)", "");
+        return usage_error("which command? (\"demitctl help\" asks the daemon for a list, demitctl(8) has one)", "");
     }
     if (strcmp(words[0], "spool") == 0) {
         return question->word_count == 3 && strcmp(words[1], "check") == 0
