@@ -20,7 +20,17 @@ static int system_open(const demit_files_t *files, int dir, const char *name, in
     do {
         *fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, mode);
     } while (*fd < 0 && errno == EINTR);
-    return *fd < 0 ? errno : 0;
+    if (*fd < 0) {
+        return errno;
+    }
+    /* The umask took from a new file what MODE, which an operator may have chosen, gives to group and others. */
+    if ((flags & O_EXCL) == 0 || (mode & 0077) == 0 || fchmod(*fd, mode) == 0) {
+        return 0;
+    }
+    const int error = errno;
+    (void)close(*fd);
+    *fd = -1;
+    return error;
 }
 
 static int system_close(const demit_files_t *files, int fd)

@@ -16,7 +16,10 @@
 typedef struct demit_files demit_files_t;
 
 struct demit_files {
-    /* openat(2) relative to DIR (AT_FDCWD: the working directory), always O_CLOEXEC | O_NOFOLLOW. */
+    /*
+     * openat(2) relative to DIR (AT_FDCWD: the working directory), always O_CLOEXEC | O_NOFOLLOW. With O_EXCL the new
+     * file has MODE whatever the umask says.
+     */
     int (*open)(const demit_files_t *files, int dir, const char *name, int flags, mode_t mode, int *fd);
     int (*close)(const demit_files_t *files, int fd);
     int (*pread)(const demit_files_t *files, int fd, void *bytes, size_t size, uint64_t offset, size_t *done);

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import stat
 
 from demit_harness import SystemTest, free_port, main, needs_root, run_demitd, wait_until
 
@@ -178,6 +179,17 @@ class StartErrors(SystemTest):
         self.assertNotEqual(status.st_uid, 0)
         self.assertEqual(status.st_mode & 0o007, 0)
         wait_until(lambda: os.listdir(self.site.path("new-spool")), 10, "the spool's files")
+
+    @needs_root
+    def test_spool_mode(self):
+        """The files have the mode that the configuration says, although the umask is 077."""
+        for mode in ("0640", "0600"):
+            with self.subTest(mode):
+                name = f"spool-{mode}"
+                daemon = self.daemon(self.site.config(f"Spool_Mode = {mode}\n").replace(self.site.path("spool"), self.site.path(name)))
+                files = [os.path.join(self.site.path(name), file) for file in os.listdir(self.site.path(name)) if file.endswith(".seg")]
+                self.assertEqual({stat.S_IMODE(os.stat(file).st_mode) for file in files}, {int(mode, 8)})
+                daemon.stop()
 
 
 if __name__ == "__main__":
