@@ -146,7 +146,10 @@ typedef struct demit_os_detach {
  * 71 (EX_OSERR) and a line on standard error if a signal ended the child before. An errno: nothing was forked.
  */
 int demit_os_detach_begin(demit_os_detach_t *detach) DEMIT_CHECKED;
-/* Tells the waiting parent "ready" and lets go of the terminal: a new session, descriptors 0–2 to /dev/null. */
+/*
+ * Tells the waiting parent "ready" and lets go of the terminal: a new session, descriptors 0–2 to /dev/null, the root
+ * directory as the working directory.
+ */
 int demit_os_detach_finish(demit_os_detach_t *detach) DEMIT_CHECKED;
 
 /* Raises the limit of open descriptors to WANTED as far as the host allows; *GRANTED says how far. */

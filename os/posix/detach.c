@@ -69,6 +69,9 @@ int demit_os_detach_begin(demit_os_detach_t *detach)
 int demit_os_detach_finish(demit_os_detach_t *detach)
 {
     int code = setsid() < 0 ? errno : 0;
+    if (code == 0) {
+        code = chdir("/") < 0 ? errno : 0; /* or the file system that it was started in could never be unmounted */
+    }
     for (int fd = 0; fd <= 2 && code == 0; fd++) {
         code = dup2(detach->null_fd, fd) < 0 ? errno : 0;
     }
