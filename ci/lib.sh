@@ -127,6 +127,7 @@ flavour_build() {
     shift 2
     mkdir -p "$demit_top/build/log"
     local log="$demit_top/build/log/$name.build"
+    [ ! -t 1 ] || note "building $name: this may take some minutes; build/log/$name.build shows how far it is"
     if (
         cd "$demit_top" &&
             cmake --preset "$preset" -B "build/$name" "$@" &&
