@@ -180,7 +180,8 @@ int demit_mailbox_open(const demit_mailbox_t *mailbox, const demit_files_t *file
     int directory;
     int error = files->open(files, AT_FDCWD, mailbox->base, O_RDONLY | O_DIRECTORY, 0, &directory);
     if (error != 0) {
-        return error == ENOENT ? EIO : error;
+        return error == ENOENT ? ENOTDIR
+                               : error; /* ENOENT says that the mailbox is not there; this is the operator's */
     }
     for (const char *rest = mailbox->relative; error == 0 && *rest != '\0';) {
         char name[COMPONENT_MAX + 1];

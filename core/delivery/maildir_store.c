@@ -307,10 +307,10 @@ static void no_mailbox(demit_delivery_recipient_t *recipient)
 
 static void log_trouble(const demit_mailbox_t *mailbox, int error)
 {
-    char path[DEMIT_LOG_VALUE_MAX], text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char path[DEMIT_LOG_VALUE_MAX], text[DEMIT_LOG_VALUE_MAX];
     demit_log(DEMIT_LOG_WARNING, "mailbox_error", "base=%s mailbox=%s error=%s", mailbox->base,
               demit_log_quote(path, sizeof(path), mailbox->relative),
-              demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), APR_FROM_OS_ERROR(error))));
+              demit_log_status(text, sizeof(text), APR_FROM_OS_ERROR(error)));
 }
 
 static const char *head_of(const demit_delivery_t *delivery, const demit_delivery_recipient_t *recipient)

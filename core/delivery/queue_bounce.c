@@ -146,10 +146,9 @@ static void open_original(bounce_t *bounce)
         bounce->end = demit_spool_reader_size(bounce->reader);
     }
     if (status != APR_SUCCESS) {
-        char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+        char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX];
         demit_log(DEMIT_LOG_ERROR, "original_unreadable", "id=%s error=%s",
-                  demit_id_format(bounce->dsn.original->id, id),
-                  demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), status)));
+                  demit_id_format(bounce->dsn.original->id, id), demit_log_status(text, sizeof(text), status));
     }
     if (bounce->end == 0) {
         bounce->dsn.what = DEMIT_DSN_RETURN_NOTHING;
@@ -280,10 +279,9 @@ static void after_success(demit_queue_t *queue, bounce_t *bounce)
 static void after_failure(demit_queue_t *queue, bounce_t *bounce)
 {
     demit_delivery_t *delivery = bounce->delivery;
-    char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX];
     demit_log(DEMIT_LOG_ERROR, "notification_not_stored", "id=%s error=%s note=\"what failed stays in the queue\"",
-              demit_id_format(bounce->dsn.original->id, id),
-              demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), bounce->status)));
+              demit_id_format(bounce->dsn.original->id, id), demit_log_status(text, sizeof(text), bounce->status));
     for (uint32_t i = 0; i < delivery->recipient_count; i++) {
         if (delivery->recipients[i].result == DEMIT_RESULT_FAILED) {
             delivery->recipients[i].result = DEMIT_RESULT_DEFERRED;

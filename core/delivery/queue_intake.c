@@ -185,10 +185,9 @@ void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton)
         status = demit_spool_recover(queue->spool, &found, on_recovered_message, queue, pool);
         apr_pool_destroy(pool);
     }
-    char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char text[DEMIT_LOG_VALUE_MAX];
     if (status != APR_SUCCESS) {
-        demit_log(DEMIT_LOG_ERROR, "recovery_failed", "error=%s",
-                  demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), status)));
+        demit_log(DEMIT_LOG_ERROR, "recovery_failed", "error=%s", demit_log_status(text, sizeof(text), status));
     }
     queue->recovered_task.run = on_recovery_done;
     demit_queue_post(queue, &queue->recovered_task);

@@ -121,10 +121,10 @@ static void judge_check(demit_session_t *session)
         demit_known_add(session->shard->known, transaction->check_found, demit_loop_now_us(session->shard->loop));
         welcome(session, transaction->check_found->address);
     } else if (transaction->check_status != APR_SUCCESS) {
-        char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX], to[DEMIT_LOG_VALUE_MAX];
-        demit_log(
-            DEMIT_LOG_ERROR, "mailbox_unknown", "to=%s reason=%s", demit_log_quote(to, sizeof to, transaction->written),
-            demit_log_quote(quoted, sizeof quoted, demit_log_status(text, sizeof text, transaction->check_status)));
+        char text[DEMIT_LOG_VALUE_MAX], to[DEMIT_LOG_VALUE_MAX];
+        demit_log(DEMIT_LOG_ERROR, "mailbox_unknown", "to=%s reason=%s",
+                  demit_log_quote(to, sizeof to, transaction->written),
+                  demit_log_status(text, sizeof text, transaction->check_status));
         refuse(session, "451 4.3.0 The mailbox could not be looked up, try again later");
     } else if (transaction->resolution.fallback != NULL) {
         welcome(session, transaction->resolution.fallback);

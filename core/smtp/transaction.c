@@ -155,11 +155,10 @@ void demit_transaction_fail(demit_transaction_t *transaction, demit_failure_t fa
 
 static void fail_with(demit_transaction_t *transaction, apr_status_t status)
 {
-    char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char text[DEMIT_LOG_VALUE_MAX];
 
     demit_log(DEMIT_LOG_ERROR, "not_stored", "id=%s client=%s reason=%s", transaction->id_text,
-              transaction->client_text,
-              demit_log_quote(quoted, sizeof quoted, demit_log_status(text, sizeof text, status)));
+              transaction->client_text, demit_log_status(text, sizeof text, status));
     demit_transaction_fail(transaction, demit_failure_of(status));
 }
 

@@ -372,12 +372,11 @@ static apr_status_t sync_batch(demit_spool_t *spool)
 static void abandon(demit_spool_t *spool, apr_status_t status)
 {
     spool_committer_t *committer = &spool->committer;
-    char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char text[DEMIT_LOG_VALUE_MAX];
 
     demit_log(DEMIT_LOG_ERROR, "spool_write_failed", "segment=%08x offset=%llu last_good=%llu reason=%s",
               (unsigned)committer->current->header.number, (unsigned long long)committer->position,
-              (unsigned long long)committer->acknowledged,
-              demit_log_quote(quoted, sizeof quoted, demit_log_status(text, sizeof text, status)));
+              (unsigned long long)committer->acknowledged, demit_log_status(text, sizeof text, status));
     committer->space_checked_us = 0;
     committer->mark_due_us = 0;
     spool_segment_leave(spool, true);

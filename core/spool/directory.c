@@ -221,10 +221,10 @@ static spool_segment_t *take_source(demit_spool_t *spool, bool privileged, sourc
 
 static void log_failure(const spool_segment_t *segment, apr_status_t status)
 {
-    char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char text[DEMIT_LOG_VALUE_MAX];
 
     demit_log(DEMIT_LOG_ERROR, "spool_segment_failed", "segment=%08x reason=%s", (unsigned)segment->header.number,
-              demit_log_quote(quoted, sizeof quoted, demit_log_status(text, sizeof text, status)));
+              demit_log_status(text, sizeof text, status));
 }
 
 apr_status_t spool_segment_begin(demit_spool_t *spool, bool privileged)

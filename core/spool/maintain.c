@@ -42,10 +42,10 @@ static void retry_later(demit_spool_t *spool)
 
 static void log_trouble(const char *what, int error)
 {
-    char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char text[DEMIT_LOG_VALUE_MAX];
 
     demit_log(DEMIT_LOG_WARNING, "spool_maintenance", "step=%s reason=%s", what,
-              demit_log_quote(quoted, sizeof quoted, demit_log_status(text, sizeof text, APR_FROM_OS_ERROR(error))));
+              demit_log_status(text, sizeof text, APR_FROM_OS_ERROR(error)));
 }
 
 /* ---- recycling ---- */

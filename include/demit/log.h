@@ -41,7 +41,7 @@ void demit_log(demit_log_level_t level, const char *event, const char *format, .
  */
 const char *demit_log_quote(char *buffer, size_t buffer_size, const char *text);
 
-/* Text of STATUS for a log value, in BUFFER. apr_strerror() with a stable return. */
+/* Text of STATUS as one value, quoted already, in BUFFER. apr_strerror() with a stable return. */
 const char *demit_log_status(char *buffer, size_t buffer_size, apr_status_t status);
 
 /*
