@@ -45,19 +45,30 @@ static const char *event_of(demit_result_t result)
     return "deferred";
 }
 
+/* SMTP's transport speaks LMTP, too; who reads the log wants to know which it was. */
+static const char *via_of(const demit_destination_t *destination)
+{
+    if (destination->transport == NULL) {
+        return "-";
+    }
+    return !destination->is_maildir && destination->settings->delivery_method == DEMIT_DELIVER_LMTP
+               ? "lmtp"
+               : destination->transport->name;
+}
+
 static void log_recipient(const demit_queue_t *queue, const demit_delivery_t *delivery,
                           const demit_delivery_recipient_t *recipient)
 {
     const demit_ticket_t *ticket = delivery->queue_private;
     const demit_destination_t *destination = ticket->leg->destination;
-    const char *via = destination->transport != NULL ? destination->transport->name : "-";
     int64_t delay_us = demit_queue_age_us(queue, ticket->leg->message);
     char id[DEMIT_ID_TEXT_SIZE], to[DEMIT_LOG_VALUE_MAX], relay[DEMIT_LOG_VALUE_MAX], text[DEMIT_LOG_VALUE_MAX];
     demit_log(
         DEMIT_LOG_INFO, event_of(recipient->result), "id=%s to=%s via=%s status=%s delay=%.3f relay=%s text=%s",
         demit_id_format(delivery->envelope->id, id),
         demit_log_quote(to, sizeof(to), apr_pstrcat(delivery->pool, "<", recipient->recipient->address, ">", NULL)),
-        via, recipient->status, (double)delay_us / 1e6, demit_log_quote(relay, sizeof(relay), relay_text(delivery)),
+        via_of(destination), recipient->status, (double)delay_us / 1e6,
+        demit_log_quote(relay, sizeof(relay), relay_text(delivery)),
         demit_log_quote(text, sizeof(text), recipient->diagnostic));
 }
 
@@ -255,10 +266,9 @@ typedef struct record {
 /* The disk would not take an outcome: what is known stays known here, and is written again as a whole in a while. */
 static void remember_unrecorded(demit_queue_t *queue, demit_queued_t *message, apr_status_t status)
 {
-    char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX];
+    char id[DEMIT_ID_TEXT_SIZE], text[DEMIT_LOG_VALUE_MAX];
     demit_log(DEMIT_LOG_ERROR, "outcome_not_stored", "id=%s error=%s note=\"a crash now would deliver it again\"",
-              demit_id_format(message->id, id),
-              demit_log_quote(quoted, sizeof(quoted), demit_log_status(text, sizeof(text), status)));
+              demit_id_format(message->id, id), demit_log_status(text, sizeof(text), status));
     message->final_recorded = false;
     if (message->unrecorded) {
         return;

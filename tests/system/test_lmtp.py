@@ -81,7 +81,7 @@ class Lmtp(SystemTest):
         self.assertNotIn(b"good@box.test", bounce)
         wait_until(lambda: asked.count("busy") == 2, 30, "the retry of the busy one")
         self.assertEqual((asked.count("good"), asked.count("full")), (1, 1))
-        daemon.wait_event(r"event=delivered .*busy@box\.test")
+        daemon.wait_event(r"event=delivered .*busy@box\.test.* via=lmtp ")
 
     @needs_root
     def test_dovecot(self):
