@@ -428,7 +428,9 @@ const demit_config_option_t demit_config_options[] = {
      .type = DEMIT_CONFIG_BOOLEAN,
      DOMAIN_(maildir_create),
      .initial = "false",
-     .help = "Whether a mailbox that does not exist is made. Otherwise its recipient gets 550 5.1.1."},
+     .help =
+         "Whether a mailbox that does not exist is made. Otherwise its recipient gets 550 5.1.1. A directory of the "
+         "server's user makes a mailbox; the one above it must exist, or recipients get 451."},
     {.name = "Recipient_Delimiter",
      .scopes = BIT(GLOBAL) | BIT(DOMAIN),
      .type = DEMIT_CONFIG_DELIMITER,
