@@ -69,7 +69,7 @@ void demit_forget_identity(demit_daemon_t *daemon);
 int demit_raise_limits(demit_daemon_t *daemon);
 int demit_make_directories(demit_daemon_t *daemon);
 int demit_write_pid_file(demit_daemon_t *daemon);
-void demit_clear_pid_file(demit_daemon_t *daemon);
+void demit_unlock_pid_file(demit_daemon_t *daemon);
 int demit_open_before_chroot(demit_daemon_t *daemon);
 int demit_assume_identity(demit_daemon_t *daemon);
 /* event=identity, and what resolving it warned about. */

@@ -37,7 +37,7 @@ static const demit_stage_t STAGES[] = {
     {"limits", demit_raise_limits, NULL},
     {"bind", demit_bind_listeners, demit_close_listeners},
     {"directories", demit_make_directories, NULL},
-    {"pid file", demit_write_pid_file, demit_clear_pid_file},
+    {"pid file", demit_write_pid_file, demit_unlock_pid_file},
     {"before chroot", demit_open_before_chroot, NULL},
     {"assume identity", demit_assume_identity, NULL},
     {"log", demit_open_log, demit_close_log},

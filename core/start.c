@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include <apr_strings.h>
 
@@ -254,10 +255,10 @@ int demit_write_pid_file(demit_daemon_t *daemon)
     return 0;
 }
 
-void demit_clear_pid_file(demit_daemon_t *daemon)
+void demit_unlock_pid_file(demit_daemon_t *daemon)
 {
     if (daemon->pid_file_fd >= 0) {
-        demit_os_pid_file_clear(daemon->pid_file_fd);
+        close(daemon->pid_file_fd);
     }
 }
 

@@ -163,12 +163,12 @@ int demit_os_protect_memory(void) DEMIT_CHECKED;
 /*
  * Opens (creating with mode 0644), locks and writes the pid file PATH, as root, without trusting its directory: every
  * directory of the path must be writable by root alone, PATH a regular file of root's with one link. *FD stays open for
- * life, keeps the lock, and is truncated by demit_os_pid_file_clear(). EWOULDBLOCK: another demitd runs.
+ * life and keeps the lock; it can only read, because root's scripts kill what the file names. So the number stays in
+ * the file when the process ends, and counts only while the file is locked. EWOULDBLOCK: another demitd runs.
  * Links that root alone could have made (/var/run) are followed on the way, never at the end.
  * Not root: each directory must be one's own or root's, and writable by nobody else.
  */
 int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error) DEMIT_CHECKED;
-void demit_os_pid_file_clear(int fd);
 
 /*
  * Makes DIRECTORY with MODE for UID:GID if it is missing (mkdirat + fchown), but only while its parent is writable by

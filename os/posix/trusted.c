@@ -205,42 +205,54 @@ static int write_pid(const char *path, int fd, demit_os_error_t *error)
     return 0;
 }
 
-int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error)
+/* Opens NAME for FLAGS. O_NONBLOCK: a FIFO that lies there must not hold the start up. */
+static int open_pid_file(int parent, const char *name, int flags, const char *path, int *fd, demit_os_error_t *error)
 {
-    int parent = -1;
-    char name[NAME_MAX + 2] = "";
-    int code = open_trusted_parent(path, "pidfile", &parent, name, sizeof(name), error);
-    if (code != 0) {
-        return code;
-    }
-    /* O_NONBLOCK: a FIFO that lies there must not hold the start up. */
-    int opened = openat(parent, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
-    code = errno;
-    (void)close(parent);
-    if (opened < 0) {
+    *fd = openat(parent, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+    if (*fd < 0) {
+        int code = errno;
         return os_fail(error, code, "pidfile", "\"%s\" cannot be opened%s", path,
                        code == ELOOP || code == EMLINK ? ", it is a symbolic link" : "");
     }
-    code = check_pid_file(path, opened, error);
-    if (code == 0) {
-        code = lock_pid_file(path, opened, error);
-    }
-    if (code == 0) {
-        code = write_pid(path, opened, error);
-    }
-    if (code != 0) {
-        (void)close(opened);
-        return code;
-    }
-    *fd = opened;
-    return 0;
+    return check_pid_file(path, *fd, error);
 }
 
-/* Truncated, not removed: removing needs a right over the directory that the daemon gave up. */
-void demit_os_pid_file_clear(int fd)
+/*
+ * Two descriptors of one file: the one that writes the number is closed before root is let go, the one that lives on
+ * holds the lock and can only read. Root's scripts kill what the file names, so what serves mail must not write it.
+ */
+int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error)
 {
-    int code = ftruncate(fd, 0);
-    (void)code; /* nothing can be done about it, and the lock tells the truth anyway */
+    int parent = -1, writer = -1, keeper = -1;
+    char name[NAME_MAX + 2] = "";
+    int code = open_trusted_parent(path, "pidfile", &parent, name, sizeof(name), error);
+
+    if (code == 0) {
+        code = open_pid_file(parent, name, O_RDWR | O_CREAT, path, &writer, error);
+    }
+    if (code == 0) {
+        /* Nobody but us could have changed the name meanwhile: the directory is trusted. */
+        code = open_pid_file(parent, name, O_RDONLY, path, &keeper, error);
+    }
+    if (code == 0) {
+        code = lock_pid_file(path, keeper, error);
+    }
+    if (code == 0) {
+        code = write_pid(path, writer, error);
+    }
+    if (parent >= 0) {
+        (void)close(parent);
+    }
+    if (writer >= 0) {
+        (void)close(writer);
+    }
+    if (code != 0 && keeper >= 0) {
+        (void)close(keeper);
+    }
+    if (code == 0) {
+        *fd = keeper;
+    }
+    return code;
 }
 
 /* ---- directories ---- */

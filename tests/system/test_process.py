@@ -1,6 +1,7 @@
 """The life of the process: daemonising, pid file, signals, log, jail, graceful stop."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -87,8 +88,20 @@ class Detached(SystemTest):
         if IS_ROOT:
             self.assertEqual(status.st_uid, 0)
             self.assertEqual(thread_statuses(pid)[0]["Uid"].split(), [str(TEST_UID)] * 4)
+            self.assertEqual(self.open_for_writing(pid), [], "the service could name another process for root to kill")
         self.end(pid)
-        self.assertEqual(read_bytes(self.pid_file), b"")
+        with open(self.pid_file, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the number counts only while the file is locked
+
+    def open_for_writing(self, pid):
+        """Access modes other than reading of the descriptors by which PID holds the pid file."""
+        modes = []
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            if os.path.realpath(f"/proc/{pid}/fd/{fd}") == os.path.realpath(self.pid_file):
+                with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as info:
+                    modes.append(int(re.search(r"flags:\s*(\d+)", info.read())[1], 8) & os.O_ACCMODE)
+        self.assertTrue(modes, "the pid file is not held open")
+        return [mode for mode in modes if mode != os.O_RDONLY]
 
     def test_pid_file_is_locked(self):
         """A second daemon, with a port and a spool of its own, finds it locked and leaves it alone."""
