@@ -208,6 +208,10 @@ demit_dsn_return_t demit_dsn_choose_return(const demit_dsn_t *dsn)
     if (!has_action(dsn, DEMIT_DSN_FAILED)) {
         return DEMIT_DSN_RETURN_HEADER;
     }
+    uint32_t copies = dsn->original->recipient_count > 0 ? dsn->original->recipient_count : 1;
+    if (dsn->original->size_bytes > (uint64_t)DEMIT_DSN_FULL_TOTAL_MAX / copies) {
+        return DEMIT_DSN_RETURN_HEADER;
+    }
     switch (dsn->original->ret) {
     case DEMIT_RET_FULL:
         return DEMIT_DSN_RETURN_FULL;

@@ -9,8 +9,13 @@
 #include "demit/delivery.h"
 
 enum {
-    DEMIT_DSN_FULL_MAX = 64 * 1024,  /* without RET, a failed message of up to this size is returned whole */
-    DEMIT_DSN_HEADER_MAX = 64 * 1024 /* most of a header section that is returned */
+    DEMIT_DSN_FULL_MAX = 64 * 1024,   /* without RET, a failed message of up to this size is returned whole */
+    DEMIT_DSN_HEADER_MAX = 64 * 1024, /* most of a header section that is returned */
+    /*
+     * Whatever RET says: whole only if this is enough for every recipient of the message. The sender may be forged, and
+     * each destination that fails sends him a notification of its own.
+     */
+    DEMIT_DSN_FULL_TOTAL_MAX = 8 * 1024 * 1024
 };
 
 typedef struct demit_dsn_recipient {
@@ -40,7 +45,7 @@ typedef struct demit_dsn {
     uint32_t recipient_count;
 } demit_dsn_t;
 
-/* What RFC 3461 section 4.3 wants returned. */
+/* What RFC 3461 section 4.3 wants returned, within the limits that section 6.2 leaves to us. */
 demit_dsn_return_t demit_dsn_choose_return(const demit_dsn_t *dsn);
 
 /*

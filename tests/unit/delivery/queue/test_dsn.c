@@ -126,18 +126,25 @@ static void what_is_returned(void **state)
         uint64_t size;
         demit_dsn_action_t action;
         demit_dsn_return_t what;
+        uint32_t recipients; /* of the original */
     } table[] = {
-        {DEMIT_RET_DEFAULT, 10, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_FULL},
-        {DEMIT_RET_DEFAULT, DEMIT_DSN_FULL_MAX + 1, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_HEADER},
-        {DEMIT_RET_FULL, DEMIT_DSN_FULL_MAX + 1, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_FULL},
-        {DEMIT_RET_HDRS, 10, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_HEADER},
-        {DEMIT_RET_FULL, 10, DEMIT_DSN_DELAYED, DEMIT_DSN_RETURN_HEADER},
-        {DEMIT_RET_FULL, 10, DEMIT_DSN_DELIVERED, DEMIT_DSN_RETURN_HEADER},
-        {DEMIT_RET_DEFAULT, 10, DEMIT_DSN_RELAYED, DEMIT_DSN_RETURN_HEADER},
+        {DEMIT_RET_FULL, DEMIT_DSN_FULL_TOTAL_MAX, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_FULL, 1},
+        {DEMIT_RET_FULL, DEMIT_DSN_FULL_TOTAL_MAX + 1, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_HEADER, 1},
+        {DEMIT_RET_FULL, DEMIT_DSN_FULL_TOTAL_MAX / 8, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_FULL, 8},
+        {DEMIT_RET_FULL, DEMIT_DSN_FULL_TOTAL_MAX / 8, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_HEADER, 9},
+        {DEMIT_RET_DEFAULT, DEMIT_DSN_FULL_MAX, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_HEADER, 1000},
+        {DEMIT_RET_DEFAULT, 10, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_FULL, 1},
+        {DEMIT_RET_DEFAULT, DEMIT_DSN_FULL_MAX + 1, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_HEADER, 1},
+        {DEMIT_RET_FULL, DEMIT_DSN_FULL_MAX + 1, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_FULL, 1},
+        {DEMIT_RET_HDRS, 10, DEMIT_DSN_FAILED, DEMIT_DSN_RETURN_HEADER, 1},
+        {DEMIT_RET_FULL, 10, DEMIT_DSN_DELAYED, DEMIT_DSN_RETURN_HEADER, 1},
+        {DEMIT_RET_FULL, 10, DEMIT_DSN_DELIVERED, DEMIT_DSN_RETURN_HEADER, 1},
+        {DEMIT_RET_DEFAULT, 10, DEMIT_DSN_RELAYED, DEMIT_DSN_RETURN_HEADER, 1},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        demit_envelope_t original = {.ret = table[i].ret, .size_bytes = table[i].size};
+        demit_envelope_t original = {
+            .ret = table[i].ret, .size_bytes = table[i].size, .recipient_count = table[i].recipients};
         demit_dsn_recipient_t recipient = {.action = table[i].action};
         demit_dsn_t dsn = {.original = &original, .recipients = &recipient, .recipient_count = 1};
         assert_int_equal(demit_dsn_choose_return(&dsn), table[i].what);
