@@ -32,6 +32,7 @@ ROOM_OF_HEADER = {
     "unix_socket.h": "loop",
     "config.h": "config",
     "settings.h": "config",
+    "domain.h": "config",
     "log.h": "log",
     "os.h": "os",
     "build.h": "os",
@@ -197,7 +198,7 @@ def check_headers(root, build):
     """Every header compiles alone; the contract of os/ without APR."""
     compiler = os.environ.get("CC", "cc")
     packages = subprocess.run(
-        ["pkg-config", "--cflags", "apr-1", "libxxhash", "jansson", "libcares"], capture_output=True, text=True, check=False
+        ["pkg-config", "--cflags", "apr-1", "libxxhash", "jansson", "libcares", "libidn2"], capture_output=True, text=True, check=False
     ).stdout.split()
     built = cache_value(build, "DEMIT_OS")
     for path in sources(root, "include", "core", "os", suffixes=(".h",)):
