@@ -149,14 +149,15 @@ static void check_option(const check_t *check, demit_config_node_t *node)
 /* The title of a Domain: a name or a pattern, or an address literal. */
 static bool check_domain_title(const check_t *check, demit_config_node_t *node)
 {
-    const char *title = demit_config_domain_pattern(node->title, check->result_pool);
-    if (title == NULL && *node->title == '[' && node->title[strlen(node->title) - 1] == ']') {
+    const char *title;
+    const char *wrong = demit_config_parse_pattern(&title, node->title, check->result_pool);
+    if (wrong != NULL && *node->title == '[' && node->title[strlen(node->title) - 1] == ']') {
         title = demit_config_lower(node->title, check->result_pool);
+        wrong = NULL;
     }
-    if (title == NULL) {
-        demit_config_error(check->findings, &node->title_source,
-                           "%s is not a domain; write example.com, *.example.com or *example.com",
-                           quoted(check, node->title));
+    if (wrong != NULL) {
+        demit_config_error(check->findings, &node->title_source, "%s " DEMIT_CONFIG_NO_DOMAIN,
+                           quoted(check, node->title), wrong);
         return false;
     }
     node->title = title;
@@ -227,7 +228,11 @@ static const char *unique_key(const check_t *check, const demit_config_node_t *n
     if (node->title == NULL) {
         return NULL;
     }
-    return apr_pstrcat(check->pool, name, " ", demit_config_lower(node->title, check->pool), NULL);
+    const char *title;
+    if (scope->id != DEMIT_CONFIG_DOMAIN || demit_config_parse_pattern(&title, node->title, check->pool) != NULL) {
+        title = demit_config_lower(node->title, check->pool);
+    }
+    return apr_pstrcat(check->pool, name, " ", title, NULL);
 }
 
 static bool is_repeated(const check_t *check, apr_hash_t *seen, const demit_config_node_t *node)

@@ -162,10 +162,12 @@ static bool to_text(const conversion_t *in, const demit_config_value_t *value, d
 
 static bool to_host_name(const conversion_t *in, const demit_config_value_t *value, demit_config_datum_t *datum)
 {
-    if (!demit_config_is_host_name(value->text)) {
+    const char *name;
+    if (demit_config_parse_domain(&name, value->text, in->pool) != NULL || !demit_config_is_host_name(name)) {
         return refuse(in, value, "is not a host name; letters, digits, '-' and '.' make one");
     }
-    datum->text = apr_pstrdup(in->pool, value->text);
+    /* What the world sees is spelled as the operator did, if it can be said in a greeting. */
+    datum->text = demit_config_is_host_name(value->text) ? apr_pstrdup(in->pool, value->text) : name;
     return true;
 }
 
@@ -265,7 +267,7 @@ static bool to_gateway(const conversion_t *in, const demit_config_value_t *value
         wrong = "no IPv6 address stands in the brackets";
     }
     if (wrong == NULL && !endpoint.bracketed && !demit_config_is_ipv4(endpoint.host) &&
-        !demit_config_is_domain(endpoint.host)) {
+        demit_config_parse_domain(&endpoint.host, endpoint.host, in->pool) != NULL) {
         wrong = "it is no host name and no address";
     }
     if (wrong != NULL) {
@@ -331,26 +333,31 @@ static bool to_network(const conversion_t *in, const demit_config_value_t *item,
     return true;
 }
 
-const char *demit_config_domain_pattern(const char *text, apr_pool_t *pool)
+const char *demit_config_parse_pattern(const char **pattern, const char *text, apr_pool_t *pool)
 {
-    const char *domain = text;
-    if (*domain == '*') {
-        domain++;
-        if (*domain == '\0') {
-            return "*";
-        }
-        if (*domain == '.') {
-            domain++;
-        }
+    const char *prefix = *text != '*' ? "" : text[1] == '.' ? "*." : "*";
+    const char *domain = text + strlen(prefix), *ascii = "";
+    const char *wrong = *prefix != '\0' && *domain == '\0' && prefix[1] == '\0'
+                            ? NULL
+                            : demit_config_parse_domain(&ascii, domain, pool);
+    if (wrong != NULL) {
+        return wrong;
     }
-    return demit_config_is_domain(domain) ? demit_config_lower(text, pool) : NULL;
+    /* What ends in a U-label does not end in its A-label: "xn--" stands in front, and all the rest is another. */
+    if (strcmp(prefix, "*") == 0 && strncmp(ascii, "xn--", 4) == 0) {
+        return "a part of an internationalized label cannot be compared";
+    }
+    *pattern = apr_pstrcat(pool, prefix, ascii, NULL);
+    return NULL;
 }
 
 static bool to_domain(const conversion_t *in, const demit_config_value_t *item, demit_config_datum_t *datum)
 {
-    const char *pattern = demit_config_domain_pattern(item->text, in->pool);
-    if (pattern == NULL) {
-        return refuse(in, item, "is not a domain; write example.com, *.example.com or *example.com");
+    const char *pattern;
+    const char *wrong = demit_config_parse_pattern(&pattern, item->text, in->pool);
+    if (wrong != NULL) {
+        demit_config_error(in->findings, &item->source, "%s " DEMIT_CONFIG_NO_DOMAIN, shown(in, item), wrong);
+        return false;
     }
     APR_ARRAY_PUSH((apr_array_header_t *)datum->array, const char *) = pattern;
     return true;
@@ -400,13 +407,13 @@ static bool to_alias(const conversion_t *in, const demit_config_value_t *item, d
             return false;
         }
     }
-    const char *at = strrchr(item->text, '@');
-    if (at == NULL || !demit_config_is_domain(at + 1) ||
-        !demit_config_is_local_part(apr_pstrmemdup(in->pool, item->text, (apr_size_t)(at - item->text)))) {
+    const char *at = strrchr(item->text, '@'), *domain;
+    const char *target = at == NULL ? "" : apr_pstrmemdup(in->pool, item->text, (apr_size_t)(at - item->text));
+    if (!demit_config_is_local_part(target) || demit_config_parse_domain(&domain, at + 1, in->pool) != NULL) {
         return refuse(in, item, "is not an address; write a full one, like \"admin@example.com\"");
     }
     *(demit_alias_t *)apr_array_push(aliases) =
-        (demit_alias_t){.local_part = local_part, .address = apr_pstrdup(in->pool, item->text)};
+        (demit_alias_t){.local_part = local_part, .address = apr_pstrcat(in->pool, target, "@", domain, NULL)};
     return true;
 }
 

@@ -9,6 +9,8 @@
 #include <apr_lib.h>
 #include <apr_strings.h>
 
+#include "demit/domain.h"
+
 /* ---- numbers ---------------------------------------------------------------------------------------------------- */
 
 /* Reads digits and gives where they end; NULL when there are none or a zero leads, which means octal to some. What is
@@ -64,27 +66,20 @@ bool demit_config_parse_units(const char *text, const demit_config_unit_t *units
 
 enum { DOMAIN_MAX = 253, LABEL_MAX = 63, LOCAL_PART_MAX = 64 };
 
-typedef bool letter_fn(char c);
-
 static bool is_host_letter(char c)
 {
     return apr_isalnum(c) || c == '-';
 }
 
-static bool is_domain_letter(char c)
-{
-    return is_host_letter(c) || c == '_' || ((unsigned char)c & 0x80) != 0;
-}
-
-/* Labels of LETTERs, separated by dots; none empty, too long, or with a hyphen at an end. */
-static bool is_labels(const char *text, letter_fn *letter)
+/* Labels of letters, digits and hyphens, separated by dots; none empty, too long, or with a hyphen at an end. */
+bool demit_config_is_host_name(const char *text)
 {
     if (strlen(text) > DOMAIN_MAX) {
         return false;
     }
     size_t size = 0;
     for (;; text++) {
-        if (*text != '\0' && letter(*text)) {
+        if (is_host_letter(*text)) {
             if (size == 0 && *text == '-') {
                 return false;
             }
@@ -103,14 +98,21 @@ static bool is_labels(const char *text, letter_fn *letter)
     }
 }
 
-bool demit_config_is_host_name(const char *text)
+const char *demit_config_parse_domain(const char **domain, const char *text, apr_pool_t *pool)
 {
-    return is_labels(text, is_host_letter);
-}
-
-bool demit_config_is_domain(const char *text)
-{
-    return is_labels(text, is_domain_letter);
+    char ascii[DEMIT_DOMAIN_SIZE];
+    const char *wrong = demit_domain_to_ascii(ascii, text, strlen(text));
+    if (wrong != NULL) {
+        return wrong;
+    }
+    if (*ascii == '[') {
+        return "an address literal is no domain";
+    }
+    if (strlen(ascii) > DOMAIN_MAX) {
+        return "the domain is too long";
+    }
+    *domain = apr_pstrdup(pool, ascii);
+    return NULL;
 }
 
 static bool is_atext(char c)

@@ -31,9 +31,11 @@ bool demit_config_parse_units(const char *text, const demit_config_unit_t *units
 /* Whether TEXT is a host name: letters, digits and hyphens in labels (RFC 1123 2.1). */
 bool demit_config_is_host_name(const char *text);
 
-/* Whether TEXT is the domain of an address, underscores and UTF-8 allowed (RFC 5321 4.1.2, RFC 6531 3.3), no literal.
+/*
+ * Makes *DOMAIN of TEXT, the domain of an address, underscores and UTF-8 allowed (RFC 5321 4.1.2, RFC 6531 3.3), no
+ * literal: A-labels in lower case, as demit_domain_to_ascii() has them, in POOL. NULL, or what is wrong.
  */
-bool demit_config_is_domain(const char *text);
+const char *demit_config_parse_domain(const char **domain, const char *text, apr_pool_t *pool);
 
 /* Whether TEXT is the local part of an address, not quoted: a dot-string (RFC 5321 4.1.2, RFC 6531 3.3). */
 bool demit_config_is_local_part(const char *text);

@@ -1,7 +1,8 @@
 /*
  * What the configuration says, typed and complete: every fallback resolved, every default filled in, every value
  * within its bounds. Made by core/config from the option table, read by everybody, changed by nobody: a reload makes
- * a new one. Units are in the names. Strings live in the settings' pool.
+ * a new one. Units are in the names. Strings live in the settings' pool. Domains are A-labels in lower case, as
+ * demit_domain_to_ascii() makes them (demit/domain.h), but for names of this host, whose letters stay as they are.
  */
 #ifndef DEMIT_SETTINGS_H
 #define DEMIT_SETTINGS_H
@@ -64,7 +65,7 @@ typedef struct demit_listen_settings {
 
 /* What applies to recipients of one domain: its Domain scope, or (name NULL) what holds for any other. */
 typedef struct demit_domain_settings {
-    const char *name; /* lower case; may be a pattern as in Relay_Domains; NULL: every domain without a scope */
+    const char *name; /* may be a pattern as in Relay_Domains; NULL: every domain without a scope */
     demit_delivery_method_t delivery_method;
     const char *maildir; /* "/path/%d/%u", or NULL */
     bool maildir_create;
@@ -88,7 +89,7 @@ typedef struct demit_domain_settings {
 
 typedef struct demit_alias {
     const char *local_part; /* lower case */
-    const char *address;    /* a full address */
+    const char *address;    /* a full address, its domain in the one form, too */
 } demit_alias_t;
 
 typedef struct demit_settings {
@@ -114,7 +115,7 @@ typedef struct demit_settings {
     int64_t command_timeout_us, session_timeout_us; /* server side */
     demit_lone_lf_t lone_lf_in_body, lone_lf_in_headers;
     const apr_array_header_t *relay_hosts;   /* apr_ipsubnet_t *; never NULL */
-    const apr_array_header_t *relay_domains; /* const char * patterns, lower case; never NULL */
+    const apr_array_header_t *relay_domains; /* const char * patterns; never NULL */
     const apr_array_header_t *nameservers;   /* const char * "192.0.2.1", "192.0.2.1:5353", "2001:db8::1" or
                                                 "[2001:db8::1]:5353"; empty: the system's */
     const char *control_group;               /* NULL: root and the daemon's own user only */
@@ -130,13 +131,13 @@ typedef struct demit_settings {
 } demit_settings_t;
 
 /*
- * The settings that apply to DOMAIN (lower case, A-label or U-label, compared as written): exact name first, then the
- * first pattern, else any_domain. Never NULL. Any thread.
+ * The settings that apply to DOMAIN, which has the form of demit_domain_to_ascii() as all domains in settings have:
+ * exact name first, then the first pattern, else any_domain. Never NULL. Any thread.
  */
 const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *settings, const char *domain);
 
-/* Whether PATTERN as in Relay_Domains ("example.com", "*.example.com", "*example.com") matches DOMAIN (lower case). Any
- * thread. */
+/* Whether PATTERN as in Relay_Domains ("example.com", "*.example.com", "*example.com") matches DOMAIN, both in the form
+ * of demit_domain_to_ascii(). Any thread. */
 bool demit_domain_matches(const char *pattern, const char *domain);
 
 /* Whether mail for DOMAIN stays here: it has a Domain scope that delivers by Maildir or LMTP. Any thread. */

@@ -164,9 +164,9 @@ static const row_t errors[] = {
     {TEXT("Domain \"\" { }"),
      "test.conf:1:8: Domain has no title; write a domain, like \"example.com\" behind it\n"},
     {TEXT("Domain \"x y\" { }"),
-     "test.conf:1:8: \"x y\" is not a domain; write example.com, *.example.com or *example.com\n"},
+     "test.conf:1:8: \"x y\" is not a domain (the domain holds a character that no domain can hold); write example.com, *.example.com or *example.com\n"},
     {TEXT("Domain \"a.*\" { }"),
-     "test.conf:1:8: \"a.*\" is not a domain; write example.com, *.example.com or *example.com\n"},
+     "test.conf:1:8: \"a.*\" is not a domain (the domain holds a character that no domain can hold); write example.com, *.example.com or *example.com\n"},
     /* ---- not supported yet */
     {TEXT("TLS = required"),
      "test.conf:1:7: TLS is not supported yet, except as TLS = no; remove it\n"},
@@ -242,8 +242,8 @@ static const row_t errors[] = {
     {TEXT("Relay_Hosts = [ a = b ]"),
      "test.conf:1:15: Relay_Hosts takes a list: ( a b c )\n"},
     {TEXT("Relay_Domains = ( exam*ple.com \"\" )"),
-     "test.conf:1:19: \"exam*ple.com\" is not a domain; write example.com, *.example.com or *example.com\n"
-     "test.conf:1:32: \"\" is not a domain; write example.com, *.example.com or *example.com\n"},
+     "test.conf:1:19: \"exam*ple.com\" is not a domain (the domain holds a character that no domain can hold); write example.com, *.example.com or *example.com\n"
+     "test.conf:1:32: \"\" is not a domain (a label of the domain is empty); write example.com, *.example.com or *example.com\n"},
     {TEXT("Nameservers = ( ns1.example.com \"[::1\" )"),
      "test.conf:1:17: \"ns1.example.com\" is not the address of a server; write one like 192.0.2.1 or \"[2001:db8::1]:5353\"\n"
      "test.conf:1:33: \"[::1\" is not the address of a server; write one like 192.0.2.1 or \"[2001:db8::1]:5353\"\n"},
