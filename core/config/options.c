@@ -421,8 +421,8 @@ const demit_config_option_t demit_config_options[] = {
      DOMAIN_(maildir),
      .initial_text = "none",
      .help = "Where mailboxes are: an absolute path with %u for the local part and %d for the domain, both in lower "
-             "case, and %% for a percent sign. A Domain with an exact name may leave %d out. They belong to the "
-             "server's user."},
+             "case and the domain with A-labels, and %% for a percent sign. A Domain with an exact name may leave %d "
+             "out. They belong to the server's user."},
     {.name = "Maildir_Create",
      .scopes = BIT(GLOBAL) | BIT(DOMAIN),
      .type = DEMIT_CONFIG_BOOLEAN,

@@ -25,8 +25,8 @@ static bool read_limit(console_inquiry_t *inquiry, const char *text)
 }
 
 /*
- * Domains are kept in lower case (settings.h, delivery.h): what the operator typed need not be. The path of an LMTP
- * server's socket stands in a domain's place, too, and is taken as it is.
+ * Domains are kept as A-labels in lower case (settings.h, delivery.h): what the operator typed need not be. A gateway's
+ * host:port stands in a domain's place, too, and so does the path of an LMTP server's socket, which is taken as it is.
  */
 static bool read_domain(console_inquiry_t *inquiry, const char *text)
 {
@@ -34,6 +34,9 @@ static bool read_domain(console_inquiry_t *inquiry, const char *text)
 
     if (size > 0 && text[size - 1] == '.') {
         size--; /* the root's dot, as dig prints it */
+    }
+    if (text[0] != '/' && demit_domain_to_ascii(inquiry->domain, text, size) == NULL) {
+        return true;
     }
     if (size == 0 || size >= sizeof(inquiry->domain)) {
         console_answer_fail(&inquiry->answer, CONSOLE_EXIT_USAGE, NULL, "\"%.64s\" is not a domain.", text);

@@ -10,6 +10,7 @@
 #include "core/control/exit_code.h"
 #include "core/control/request.h"
 #include "demit/control.h"
+#include "demit/domain.h"
 
 /* How many lines of a list are shown unless LIMIT says otherwise, and at most: what is asked for is held in memory. */
 enum { CONSOLE_LIMIT_DEFAULT = 1000, CONSOLE_LIMIT_MAX = 10000 };
@@ -25,7 +26,7 @@ typedef struct console_inquiry {
     size_t argument_count;
     console_answer_t answer;
     /* Between prepare(), look() and answer(). */
-    char domain[256]; /* "": none was named */
+    char domain[DEMIT_DOMAIN_SIZE]; /* "": none was named */
     uint64_t id;
     uint32_t limit;
     demit_queue_counts_t counts;

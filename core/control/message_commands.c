@@ -11,8 +11,13 @@
 static bool is_in_domain(const char *address, const char *domain)
 {
     const char *at = strrchr(address, '@');
+    char ascii[DEMIT_DOMAIN_SIZE];
 
-    return domain[0] == '\0' || (at != NULL && strcasecmp(at + 1, domain) == 0);
+    if (domain[0] == '\0' || at == NULL) {
+        return domain[0] == '\0';
+    }
+    const bool is_domain = demit_domain_to_ascii(ascii, at + 1, strlen(at + 1)) == NULL;
+    return strcasecmp(is_domain ? ascii : at + 1, domain) == 0;
 }
 
 static const char *state_of(const demit_queue_message_view_t *view)

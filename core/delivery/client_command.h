@@ -17,12 +17,16 @@ typedef struct demit_refusal {
 
 /*
  * NULL when the message with ENVELOPE may go to a peer with OFFER, else why not: larger than its SIZE (5.3.4), 8-bit
- * where only 7 bits pass (5.6.3), an internationalized sender or header without SMTPUTF8 (5.6.7). Messages are not
- * converted: what a signature covers would change, and a peer without 8BITMIME is a rarity.
+ * where only 7 bits pass (5.6.3), an internationalized sender or header without SMTPUTF8 (5.6.7), as below. Messages
+ * are not converted: what a signature covers would change, and a peer without 8BITMIME is a rarity.
  */
 const demit_refusal_t *demit_message_refusal(const demit_envelope_t *envelope, const demit_peer_offer_t *offer);
 
-/* The same for one recipient of a message that may go. */
+/*
+ * The same for one recipient of a message that may go. An address that is internationalized in its domain only is no
+ * obstacle: to a peer without SMTPUTF8 it is said with A-labels, which is the same address in ASCII (RFC 6531 section
+ * 3.2, RFC 5890 section 2.3.2.1). To one with it, it is said as it was written.
+ */
 const demit_refusal_t *demit_recipient_refusal(const demit_recipient_t *recipient, const demit_peer_offer_t *offer);
 
 /*

@@ -20,6 +20,10 @@ void demit_domain_of(const demit_queue_t *queue, const char *address, char buffe
 {
     const char *at = strrchr(address, '@');
     const char *domain = at != NULL ? at + 1 : queue->settings->hostname;
+    if (demit_domain_to_ascii(buffer, domain, strlen(domain)) == NULL) {
+        return;
+    }
+    /* A spool may hold what the grammar would not take today, and an operator may ask for anything. */
     size_t size = 0;
     for (; size < DEMIT_DOMAIN_SIZE - 1 && domain[size] != '\0'; size++) {
         char c = domain[size];

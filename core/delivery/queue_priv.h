@@ -19,6 +19,7 @@
 #include <apr_thread_proc.h>
 
 #include "demit/delivery.h"
+#include "demit/domain.h"
 
 #include "core/delivery/dsn.h"
 #include "core/delivery/queued.h"
@@ -163,8 +164,7 @@ void demit_queue_start_deliveries(demit_queue_t *queue);
 void demit_destination_rest(demit_queue_t *queue, demit_destination_t *destination, int64_t until_us);
 /* Destinations whose rest is over. */
 void demit_queue_wake_destinations(demit_queue_t *queue);
-/* The domain of ADDRESS in lower case, in BUFFER. */
-enum { DEMIT_DOMAIN_SIZE = 256 };
+/* The domain of ADDRESS, in BUFFER, in the form of demit_domain_to_ascii(); what is no domain, in lower case. */
 void demit_domain_of(const demit_queue_t *queue, const char *address, char buffer[DEMIT_DOMAIN_SIZE]);
 
 /* ---- queue_settle.c ---- */

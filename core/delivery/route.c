@@ -127,8 +127,8 @@ bool demit_route_direct(demit_route_t *route, const demit_route_request_t *reque
         route_literal(route, request, result_pool);
         return true;
     }
-    if (demit_text_is_8bit(request->domain)) {
-        no_route(route, DEMIT_RESULT_FAILED, "5.6.7", "internationalized domains are not looked up; use the A-label");
+    if (demit_text_is_8bit(request->domain)) { /* it could not be made A-labels of */
+        no_route(route, DEMIT_RESULT_FAILED, "5.1.2", "the domain is no internationalized domain name");
         return true;
     }
     return false;

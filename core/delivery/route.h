@@ -65,7 +65,7 @@ typedef struct demit_route {
 
 /* Who is asked about: all that decides a route besides the DNS. */
 typedef struct demit_route_request {
-    const char *domain; /* of the recipients, lower case; may be an address literal */
+    const char *domain; /* of the recipients, as demit_domain_to_ascii() has it */
     const demit_domain_settings_t *settings;
     const char *hostname, *ehlo_hostname; /* names of ourselves */
 } demit_route_request_t;

@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "demit/domain.h"
+
 static const char *const not_a_domain = "The domain is not well-formed";
 
 static bool is_digit(char c)
@@ -114,9 +116,13 @@ static bool is_literal(const char *text, size_t size)
     return inet_pton(family, address, binary) == 1;
 }
 
+/* 63 letters are the most; octets say nothing about a U-label, whose A-label is judged afterwards. */
 static bool is_label(const char *text, size_t size)
 {
-    if (size == 0 || size > DEMIT_LABEL_MAX || text[0] == '-' || text[size - 1] == '-') {
+    if (size > DEMIT_LABEL_MAX && !has_8bit(text, size)) {
+        return false;
+    }
+    if (size == 0 || text[0] == '-' || text[size - 1] == '-') {
         return false;
     }
     for (size_t i = 0; i < size; i++) {
@@ -145,10 +151,13 @@ bool demit_domain_is_valid(const char *text, size_t size, bool utf8)
             return false;
         }
         if (dot == NULL) {
-            return true;
+            break;
         }
         label = dot + 1;
     }
+    char ascii[DEMIT_DOMAIN_SIZE];
+    return !has_8bit(text, size) ||
+           demit_domain_to_ascii(ascii, text, size) == NULL; /* RFC 6531 section 3.3: U-label */
 }
 
 /* The length of the Quoted-string that TEXT begins with, quotes included; 0 when it is not one. */

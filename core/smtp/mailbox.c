@@ -18,17 +18,6 @@ static void refuse(demit_session_t *session, const char *reply)
     demit_session_refuse(session, reply, session->transaction->written);
 }
 
-/* ADDRESS with its domain in lower case, so that one mailbox has one name. */
-static const char *key_of(const char *address, apr_pool_t *pool)
-{
-    char *key = apr_pstrdup(pool, address);
-
-    for (char *c = strrchr(key, '@'); c != NULL && *c != '\0'; c++) {
-        *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
-    }
-    return key;
-}
-
 static bool same_text(const char *a, const char *b)
 {
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
@@ -48,10 +37,10 @@ static bool remember(demit_transaction_t *transaction, const demit_recipient_t *
     if (transaction->seen == NULL) {
         transaction->seen = apr_hash_make(pool);
         const demit_recipient_t *first = &APR_ARRAY_IDX(transaction->recipients, 0, demit_recipient_t);
-        apr_hash_set(transaction->seen, key_of(first->address, pool), APR_HASH_KEY_STRING,
+        apr_hash_set(transaction->seen, demit_address_key(first->address, pool), APR_HASH_KEY_STRING,
                      apr_pmemdup(pool, first, sizeof *first));
     }
-    const char *key = key_of(recipient->address, pool);
+    const char *key = demit_address_key(recipient->address, pool);
     const demit_recipient_t *known = apr_hash_get(transaction->seen, key, APR_HASH_KEY_STRING);
     if (known != NULL && same_text(known->original, recipient->original) && known->notify == recipient->notify) {
         return false;

@@ -5,6 +5,8 @@
 #include <apr_cstr.h>
 #include <apr_strings.h>
 
+#include "demit/domain.h"
+
 /* More aliases in a row than anybody means. */
 enum { ALIAS_HOPS_MAX = 10 };
 
@@ -18,7 +20,7 @@ static const char *const bad_alias = "451 4.3.5 The alias for this address leads
 typedef struct target {
     const char *address; /* as the envelope will say it */
     const char *local;   /* without quotes */
-    const char *domain;  /* lower case */
+    const char *domain;  /* the one form of it, demit_domain_to_ascii() */
 } target_t;
 
 static const char *lower(const char *text, apr_pool_t *pool)
@@ -47,13 +49,35 @@ static const char *unquote(const char *local, size_t size, apr_pool_t *pool)
     return copy;
 }
 
+/* The grammar or the configuration has passed DOMAIN; if it is none all the same, nothing else is called so. */
+static const char *domain_name(const char *domain, size_t size, apr_pool_t *pool)
+{
+    char ascii[DEMIT_DOMAIN_SIZE];
+
+    if (demit_domain_to_ascii(ascii, domain, size) != NULL) {
+        return lower(apr_pstrmemdup(pool, domain, size), pool);
+    }
+    return apr_pstrdup(pool, ascii);
+}
+
+const char *demit_address_key(const char *address, apr_pool_t *pool)
+{
+    const char *at = strrchr(address, '@');
+
+    if (at == NULL) {
+        return address;
+    }
+    return apr_pstrcat(pool, apr_pstrmemdup(pool, address, (size_t)(at + 1 - address)),
+                       domain_name(at + 1, strlen(at + 1), pool), NULL);
+}
+
 static void take_apart(target_t *target, const demit_address_t *address, apr_pool_t *pool)
 {
     size_t size = (size_t)(address->domain + address->domain_size - address->local_part);
 
     target->address = apr_pstrmemdup(pool, address->local_part, size);
     target->local = unquote(address->local_part, address->local_part_size, pool);
-    target->domain = lower(apr_pstrmemdup(pool, address->domain, address->domain_size), pool);
+    target->domain = domain_name(address->domain, address->domain_size, pool);
 }
 
 static const char *find_alias(const demit_domain_settings_t *domain, const char *local)
@@ -96,7 +120,8 @@ static const char *follow_aliases(target_t *target, const demit_settings_t *sett
         const char *alias = alias_of(demit_settings_domain(settings, target->domain), target->local, pool);
         demit_address_t next;
         /* An alias that names itself is how one says "and the mailbox, too" elsewhere; here it ends the chain. */
-        if (alias == NULL || apr_cstr_casecmp(alias, target->address) == 0) {
+        if (alias == NULL ||
+            apr_cstr_casecmp(demit_address_key(alias, pool), demit_address_key(target->address, pool)) == 0) {
             return NULL;
         }
         if (hops == ALIAS_HOPS_MAX) {

@@ -17,7 +17,7 @@
 /* A mailbox that would do. */
 typedef struct demit_mailbox {
     const demit_domain_settings_t *domain;
-    const char *domain_name; /* lower case */
+    const char *domain_name; /* A-labels in lower case, as demit_domain_to_ascii() has them */
     const char *local_part;  /* without quotes */
     const char *address;     /* what the envelope says if this is the one */
 } demit_mailbox_t;
@@ -32,6 +32,9 @@ typedef struct demit_resolution {
 /* MAY_RELAY: the client is in Relay_Hosts. Strings are in POOL or in SETTINGS. */
 void demit_recipient_resolve(demit_resolution_t *resolution, const demit_settings_t *settings,
                              const demit_address_t *recipient, bool may_relay, apr_pool_t *pool);
+
+/* ADDRESS with the one form of its domain, so that one mailbox has one name. In POOL, or ADDRESS itself. */
+const char *demit_address_key(const char *address, apr_pool_t *pool);
 
 /* ORCPT for a recipient that an alias changed: ADDRESS, which the client wrote, as RFC 3461 section 5.2.1 has it. */
 const char *demit_orcpt_of(const char *address, apr_pool_t *pool);

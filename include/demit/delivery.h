@@ -54,7 +54,7 @@ struct demit_delivery {
     const demit_envelope_t *envelope;
     demit_spool_location_t location;
     const demit_domain_settings_t *settings;
-    const char *domain; /* of the recipients, lower case */
+    const char *domain; /* of the recipients, as demit_domain_to_ascii() has it */
     demit_delivery_recipient_t *recipients;
     uint32_t recipient_count;
     /* Filled in by the transport for the log and the DSN. */

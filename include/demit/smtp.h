@@ -21,10 +21,10 @@ typedef struct demit_smtp_server_options {
     demit_workers_t *workers;
     uint32_t max_connections; /* in all; one more gets 421. 0: as many as the loops hold */
     /*
-     * Whether LOCAL_PART, without quotes and otherwise as the client wrote it, has a mailbox in a Maildir DOMAIN:
-     * APR_SUCCESS, APR_ENOENT (550 5.1.1), another error (451). Asked for the whole local part first, then for what
-     * stands before Recipient_Delimiter; the envelope keeps the whole. Not asked where Maildir_Create is true. What
-     * exists is remembered for a few seconds. Called in a disk worker; may block.
+     * Whether LOCAL_PART of DOMAIN_NAME (demit_domain_to_ascii()), without quotes and otherwise as the client wrote it,
+     * has a mailbox in a Maildir DOMAIN: APR_SUCCESS, APR_ENOENT (550 5.1.1), another error (451). Asked for the whole
+     * local part first, then for what stands before Recipient_Delimiter; the envelope keeps the whole. Not asked where
+     * Maildir_Create is true. What exists is remembered for a few seconds. Called in a disk worker; may block.
      */
     apr_status_t (*mailbox_exists)(const demit_domain_settings_t *domain, const char *domain_name,
                                    const char *local_part, apr_pool_t *scratch_pool);
@@ -73,7 +73,7 @@ typedef struct demit_address {
  */
 const char *demit_address_parse(demit_address_t *address, const char *text, size_t size, bool utf8);
 
-/* RFC 5321 4.1.2 Domain or address-literal, of SIZE bytes. */
+/* RFC 5321 4.1.2 Domain or address-literal, of SIZE bytes; with UTF8, labels may be U-labels (RFC 6531 3.3). */
 bool demit_domain_is_valid(const char *text, size_t size, bool utf8);
 
 #endif

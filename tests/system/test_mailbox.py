@@ -30,6 +30,24 @@ class Mailbox(SystemTest):
         self.send("BoB@BOX.test")
         wait_until(lambda: self.inbox("box.test", "bob"), 15, "bob's mail")
 
+    def test_international_domain(self):
+        """Both spellings, in the configuration and in mail, are one domain, and its directory bears the A-label."""
+        self.daemon(
+            self.site.config(
+                f'Domain "Bücher.test" {{ Delivery_Method = "Maildir" Maildir = "{self.site.path("mail")}/%d/%u" '
+                'Maildir_Create = true Aliases = [ sales = "bob@BÜCHER.test" ] }\n',
+                local=False,
+            )
+        )
+        with self.client() as client:
+            for recipient in ("bob@bücher.test", "bob@XN--BCHER-KVA.test", "sales@bücher.test"):
+                client.deliver("alice@local.test", recipient, message("local"), mail_options=" SMTPUTF8")
+            client.expect("MAIL FROM:<> SMTPUTF8", 250)
+            code, text = client.command("RCPT TO:<bob@-bücher.test>")
+            self.assertEqual((code, text[:5]), (501, "5.1.3"), text)
+        wait_until(lambda: len(self.inbox("xn--bcher-kva.test", "bob")) == 3, 15, "bob's mail")
+        self.assertEqual(os.listdir(self.site.path("mail")), ["xn--bcher-kva.test"])
+
     def test_delimiter(self):
         self.local()
         self.send("bob+shopping@box.test")

@@ -418,6 +418,20 @@ class MailExchangers(RelayTest):
         self.send("x@plain.test")
         wait_until(lambda: host.messages, 20, "the message at the address itself")
 
+    def test_international_domain(self):
+        """Asked for in A-labels; said as it was written to a peer with SMTPUTF8, and in A-labels to one without."""
+        for extensions, said in ((DSN_EXTENSIONS, "bücher.test"), (("PIPELINING", "8BITMIME"), "xn--bcher-kva.test")):
+            with self.subTest(said):
+                port = free_port()
+                peer = Peer(port=port, address="127.0.0.14", extensions=extensions)
+                dns = self.dns("--mx-host=xn--bcher-kva.test,mail.test,10", "--address=/mail.test/127.0.0.14")
+                daemon = self.routed(dns, port)
+                self.send("x@bücher.test", mail_options=" SMTPUTF8")
+                wait_until(lambda: peer.messages, 20, "the message at the exchanger")
+                self.assertTrue(peer.messages[0]["rcpts"][0].startswith(f"RCPT TO:<x@{said}>"), peer.messages[0]["rcpts"])
+                daemon.stop()
+                peer.close()
+
     def test_unknown_domain_bounces(self):
         self.routed(self.dns(), 9)
         self.send("x@nowhere.test")

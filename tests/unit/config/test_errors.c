@@ -165,6 +165,19 @@ static const row_t errors[] = {
      "test.conf:1:8: Domain has no title; write a domain, like \"example.com\" behind it\n"},
     {TEXT("Domain \"x y\" { }"),
      "test.conf:1:8: \"x y\" is not a domain (the domain holds a character that no domain can hold); write example.com, *.example.com or *example.com\n"},
+    {TEXT("Domain \"-\xc3\xbc.example\" { }"),
+     "test.conf:1:8: \"-\xc3\xbc.example\" is not a domain (a label of the domain begins or ends with a hyphen); write "
+     "example.com, *.example.com or *example.com\n"},
+    {TEXT("Domain \"\xe2\x9d\xa4.example\" { }"),
+     "test.conf:1:8: \"\xe2\x9d\xa4.example\" is not a domain (the domain holds a character that no domain can hold); "
+     "write example.com, *.example.com or *example.com\n"},
+    {TEXT("Domain \"*\xc3\xbc.example\" { }"),
+     "test.conf:1:8: \"*\xc3\xbc.example\" is not a domain (a part of an internationalized label cannot be compared); "
+     "write example.com, *.example.com or *example.com\n"},
+    {TEXT("Domain \"\xc3\xbc.example\" { }\nDomain \"xn--tda.example\" { }"),
+     "test.conf:2:1: \"Domain\" \"xn--tda.example\" is set twice; the first is on line 1, remove one\n"},
+    {TEXT("Hostname = \"a_\xc3\xbc.example\""),
+     "test.conf:1:12: \"a_\xc3\xbc.example\" is not a host name; letters, digits, '-' and '.' make one\n"},
     {TEXT("Domain \"a.*\" { }"),
      "test.conf:1:8: \"a.*\" is not a domain (the domain holds a character that no domain can hold); write example.com, *.example.com or *example.com\n"},
     /* ---- not supported yet */

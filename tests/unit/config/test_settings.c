@@ -421,6 +421,37 @@ static void test_what_is_local(void **state)
     assert_false(demit_settings_is_local(load_good(*state, "Delivery_Method = LMTP Gateway = \"/x\""), "a.b"));
 }
 
+static void test_domains_in_any_spelling(void **state)
+{
+    const demit_settings_t *s = load_good(*state, "Hostname = \"mx.b\xc3\xbc"
+                                                  "cher.example\"  EHLO_Hostname = \"MX.Example.ORG\"\n"
+                                                  "Relay_Domains = ( \"*.b\xc3\xbc"
+                                                  "cher.example\" *.XN--BCHER-KVA.example "
+                                                  "stra\xc3\x9f"
+                                                  "e.example )\n"
+                                                  "Domain \"B\xc3\x9c"
+                                                  "CHER.example\" { Delivery_Method = LMTP Gateway = \"/run/lmtp\" }\n"
+                                                  "Domain \"*.b\xc3\xbc"
+                                                  "cher.example\" { Gateway = \"mx.b\xc3\xbc"
+                                                  "cher.example:26\" }\n"
+                                                  "Domain \"a.example\" { Aliases = [ j\xc3\xb6 = \"J\xc3\xb6@b\xc3\xbc"
+                                                  "cher.Example\" ] }\n");
+    assert_string_equal(s->hostname, "mx.xn--bcher-kva.example");
+    assert_string_equal(s->ehlo_hostname, "MX.Example.ORG");
+    for (int i = 0; i < 2; i++)
+        assert_string_equal(APR_ARRAY_IDX(s->relay_domains, i, const char *), "*.xn--bcher-kva.example");
+    assert_string_equal(APR_ARRAY_IDX(s->relay_domains, 2, const char *), "xn--strae-oqa.example");
+    assert_true(demit_settings_is_local(s, "xn--bcher-kva.example"));
+    const demit_domain_settings_t *below = demit_settings_domain(s, "a.xn--bcher-kva.example");
+    assert_string_equal(below->name, "*.xn--bcher-kva.example");
+    assert_string_equal(below->gateway_host, "mx.xn--bcher-kva.example");
+    assert_int_equal(below->gateway_port, 26);
+    const demit_domain_settings_t *a = demit_settings_domain(s, "a.example");
+    const demit_alias_t *alias = &APR_ARRAY_IDX(a->aliases, 0, demit_alias_t);
+    assert_string_equal(alias->local_part, "j\xc3\xb6");
+    assert_string_equal(alias->address, "J\xc3\xb6@xn--bcher-kva.example"); /* the local part is its owner's */
+}
+
 static void test_domain_patterns(void **state)
 {
     (void)state;
@@ -465,6 +496,7 @@ int main(void)
         TEST(test_listeners_fall_back),
         TEST(test_domains_fall_back),
         TEST(test_what_is_local),
+        TEST(test_domains_in_any_spelling),
         TEST(test_domain_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

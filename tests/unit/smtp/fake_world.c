@@ -128,7 +128,7 @@ static apr_status_t mailbox_exists(const demit_domain_settings_t *domain, const 
 
     assert_non_null(domain);
     assert_non_null(scratch_pool);
-    assert_string_equal(domain_name, "local.test");
+    assert_string_equal(domain_name, domain->name);
     fake.looks++;
     if (strcmp(local_part, "broken") == 0) {
         return APR_EACCES;

@@ -17,6 +17,8 @@
 
 typedef enum validity { INVALID, VALID, VALID_WITH_UTF8 } validity_t;
 
+#define CYRILLIC10 "\xd0\xb0\xd0\xb0\xd0\xb0\xd0\xb0\xd0\xb0\xd0\xb0\xd0\xb0\xd0\xb0\xd0\xb0\xd0\xb0"
+
 typedef struct row {
     const char *text;
     validity_t validity;
@@ -69,6 +71,10 @@ static const row_t rows[] = {
     {"a@b\xc3\xbc"
      "cher.example",
      VALID_WITH_UTF8, 0},
+    {"a@B\xc3\x9c"
+     "CHER.xn--bcher-kva.EXAMPLE",
+     VALID_WITH_UTF8, 0},
+    {"a@" CYRILLIC10 CYRILLIC10 CYRILLIC10 CYRILLIC10 ".example", VALID_WITH_UTF8, 0}, /* 80 octets in a label */
     {"\xf0\x9f\x93\xa7@example.com", VALID_WITH_UTF8, 0},
     {"\"j\xc3\xb6 rg\"@example.com", VALID_WITH_UTF8, 0},
 
@@ -122,6 +128,24 @@ static const row_t rows[] = {
     {"a@b,c", INVALID, 0},
     {"a@b/c", INVALID, 0},
     {"a@\"b\"", INVALID, 0},
+    {"a@\xf0\x9f\x93\xa7.example", INVALID, 0}, /* IDNA2008 has no emoji */
+    {"a@-b\xc3\xbc"
+     "cher.example",
+     INVALID, 0},
+    {"a@b\xc3\xbc"
+     "cher..example",
+     INVALID, 0},
+    {"a@b\xc3\xbc"
+     "cher.example.",
+     INVALID, 0},
+    {"a@b_\xc3\xbc.example", INVALID, 0},
+    {"a@ab--\xc3\xbc.example", INVALID, 0},
+    {"a@xn--\xc3\xbc.example", INVALID, 0},
+    {"a@b\xef\xbc\x8f"
+     "c.example",
+     INVALID, 0},                        /* a full-width slash */
+    {"a@1\xd7\x90.example", INVALID, 0}, /* two directions of writing */
+    {"a@" CYRILLIC10 CYRILLIC10 CYRILLIC10 CYRILLIC10 CYRILLIC10 CYRILLIC10 ".example", INVALID, 0},
     {"a@[192.0.2.1", INVALID, 0},
     {"a@192.0.2.1]", INVALID, 0},
     {"a@[192.0.2]", INVALID, 0},

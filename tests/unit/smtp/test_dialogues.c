@@ -53,6 +53,15 @@ typedef struct dialogue {
     size_t input_size;   /* 0: strlen(input) */
 } dialogue_t;
 
+static void international_domains(void)
+{
+    apr_array_header_t *domains = (apr_array_header_t *)fake.settings.domains;
+    demit_domain_settings_t *domain = apr_array_push(domains);
+    *domain = APR_ARRAY_IDX(domains, 0, demit_domain_settings_t);
+    domain->name = "xn--bcher-kva.test";
+    APR_ARRAY_PUSH((apr_array_header_t *)fake.settings.relay_domains, const char *) = "xn--strae-oqa.test";
+}
+
 static void ignore_lone_lf(void)
 {
     fake.settings.lone_lf_in_body = fake.settings.lone_lf_in_headers = DEMIT_LONE_LF_IGNORE;
@@ -183,6 +192,29 @@ static const dialogue_t dialogues[] = {
      "", NULL, NULL, 0},
     {"utf-8", EHLO "MAIL FROM:<j\xc3\xb6@b.test> SMTPUTF8\r\nRCPT TO:<j\xc3\xb6@relay.test>\r\n" QUIT,
      BANNER EHLO_OK MAIL_OK RCPT_OK BYE, "", NULL, NULL, 0},
+
+    {"a domain in two spellings",
+     EHLO "MAIL FROM:<a@b\xc3\xbc"
+          "cher.example> SMTPUTF8\r\nRCPT TO:<joe@b\xc3\xbc"
+          "cher.test>\r\n"
+          "RCPT TO:<joe@XN--BCHER-KVA.test>\r\nRCPT TO:<nobody@b\xc3\xbc"
+          "cher.test>\r\n"
+          "RCPT TO:<x@stra\xc3\x9f"
+          "e.test>\r\nRCPT TO:<x@strasse.test>\r\n" DATA HELLO DOT QUIT,
+     BANNER EHLO_OK MAIL_OK RCPT_OK RCPT_OK "550 5.1.1 No such mailbox here\r\n" RCPT_OK
+                                            "550 5.7.1 Relaying denied\r\n" DATA_OK QUEUED1 BYE,
+     HELLO "|", international_domains, NULL, 0},
+    {"U-labels that are none",
+     EHLO "MAIL FROM:<a@\xe2\x9d\xa4.test> SMTPUTF8\r\nMAIL FROM:<a@b\xc3\xbc"
+          "cher.test>\r\n"
+          "MAIL FROM:<a@\xe2\x9d\xa4.test>\r\n"
+          "MAIL FROM:<> SMTPUTF8\r\nRCPT TO:<joe@-b\xc3\xbc"
+          "cher.test>\r\nRCPT TO:<joe@b\xef\xbc\x8f"
+          "c.test>\r\n" QUIT,
+     BANNER EHLO_OK "501 5.1.7 The domain is not well-formed\r\n553 5.6.7 The address needs SMTPUTF8\r\n"
+                    "501 5.1.7 The address needs SMTPUTF8\r\n" MAIL_OK "501 5.1.3 The domain is not well-formed\r\n"
+                    "501 5.1.3 The domain is not well-formed\r\n" BYE,
+     "", NULL, NULL, 0},
 
     /* Who may send to whom. */
     {"relaying denied",

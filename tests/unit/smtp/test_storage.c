@@ -406,6 +406,37 @@ static void test_a_recipient_twice(void **state)
     assert_int_equal(fake.messages[0].envelope.recipient_count, 3);
 }
 
+/* One mailbox, two spellings: one copy, to the address that was written first. */
+static void test_one_domain_in_two_spellings(void **state)
+{
+    APR_ARRAY_IDX(fake.settings.domains, 0, demit_domain_settings_t).name = "xn--bcher-kva.test";
+    (void)state;
+    greet();
+    say("MAIL FROM:<> SMTPUTF8\r\nRCPT TO:<joe@B\xc3\xbc"
+        "cher.test>\r\nRCPT TO:<joe@xn--bcher-kva.test>\r\nDATA\r\n.\r\n");
+    hear_at_last("250 2.0.0");
+    assert_int_equal(fake.messages[0].envelope.recipient_count, 1);
+    assert_string_equal(fake.messages[0].envelope.recipients[0].address, "joe@B\xc3\xbc"
+                                                                         "cher.test");
+    assert_null(fake.messages[0].envelope.recipients[0].accepted);
+}
+
+/* An alias that names itself, in the other spelling, ends the chain; the address stays as it was written. */
+static void test_alias_to_itself_in_another_spelling(void **state)
+{
+    demit_domain_settings_t *domain = &APR_ARRAY_IDX(fake.settings.domains, 0, demit_domain_settings_t);
+    (void)state;
+    domain->name = "xn--bcher-kva.test";
+    APR_ARRAY_PUSH((apr_array_header_t *)domain->aliases, demit_alias_t) =
+        (demit_alias_t){"joe", "joe@xn--bcher-kva.test"};
+    greet();
+    say("MAIL FROM:<> SMTPUTF8\r\nRCPT TO:<joe@b\xc3\xbc"
+        "cher.test>\r\nDATA\r\n.\r\n");
+    hear_at_last("250 2.0.0");
+    assert_string_equal(fake.messages[0].envelope.recipients[0].address, "joe@b\xc3\xbc"
+                                                                         "cher.test");
+}
+
 static void test_non_ascii_alias(void **state)
 {
     apr_array_header_t *aliases =
@@ -511,6 +542,8 @@ int main(void)
         TEST(test_envelope),
         TEST(test_trace_and_utf8),
         TEST(test_a_recipient_twice),
+        TEST(test_one_domain_in_two_spellings),
+        TEST(test_alias_to_itself_in_another_spelling),
         TEST(test_non_ascii_alias),
         TEST(test_postmaster),
         TEST(test_global_postmaster_stands_in),

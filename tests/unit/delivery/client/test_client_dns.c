@@ -58,6 +58,7 @@ static void run_dnsmasq(void)
                                      "--mx-host=half.test,live.test,5",
                                      "--mx-host=half.test,demit.test,10",
                                      "--mx-host=empty.test,gone.test,10",
+                                     "--mx-host=xn--bcher-kva.test,live.test,10",
                                      "--dns-rr=null.test,15,000000",
                                      "--host-record=dead.test,127.0.0.2",
                                      "--host-record=live.test,127.0.0.1",
@@ -164,6 +165,44 @@ static void test_second_exchanger(void **state)
     const char *const *const scripts[] = {good_script};
     (void)state;
     arrives("two.test", "live.test", scripts, 1);
+}
+
+/* The DNS is asked for A-labels; the peer hears what was written, if it can, else A-labels, too. */
+static void test_international_domain(void **state)
+{
+#define REST "<DATA", ">250 ok", ">250 ok", ">354 go", "<.", ">250 taken", GOODBYE, NULL
+    static const char *const plain_script[] = {GREETING, "<MAIL FROM:<sender@example.org>\r\n",
+                                               "<RCPT TO:<user@xn--bcher-kva.test>\r\n", REST};
+    static const char *const utf8_script[] = {">220 peer.test ESMTP",
+                                              "<EHLO demit.test",
+                                              ">250-peer.test",
+                                              ">250-SMTPUTF8",
+                                              ">250 PIPELINING",
+                                              "<MAIL FROM:<sender@example.org> SMTPUTF8\r\n",
+                                              "<RCPT TO:<user@b\xc3\xbc"
+                                              "cher.test>\r\n",
+                                              REST};
+    const char *const *const scripts[] = {plain_script, utf8_script};
+    static const fake_message_t message = {.bytes = "a\r\n", .size = 3, .flags = DEMIT_MESSAGE_SMTPUTF8};
+    const char *recipient = "user@b\xc3\xbc"
+                            "cher.test";
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        script_peer_t *peer = script_peer_start(&scripts[i], 1);
+        bench.domain.remote_smtp_port = script_peer_port(peer);
+        fixture_start(&bench);
+        demit_delivery_t *delivery =
+            delivery_make(&bench, fake_message_add(&message), "xn--bcher-kva.test", &recipient, 1);
+        deliver_all(&bench, &delivery, 1);
+        assert_int_equal(delivery->recipients[0].result, DEMIT_RESULT_DELIVERED);
+        delivery_free(delivery);
+        fixture_stop(&bench);
+        script_peer_finish(peer);
+        script_peer_free(peer);
+        set_up(state);
+    }
+    fixture_start(&bench);
+    fixture_stop(&bench);
 }
 
 static void test_greeting_sends_us_on(void **state)
@@ -365,6 +404,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
     const struct CMUnitTest tests[] = {
         TEST(test_second_exchanger),
+        TEST(test_international_domain),
         TEST(test_greeting_sends_us_on),
         TEST(test_all_exchangers_refuse),
         TEST(test_implicit_exchanger),

@@ -429,7 +429,7 @@ static void test_route_direct(void **state)
                  {"[", NULL, NULL, NULL, "5.1.2"},
                  {"b\xc3\xbc"
                   "cher.example",
-                  NULL, NULL, NULL, "5.6.7"},
+                  NULL, NULL, NULL, "5.1.2"},
                  {"b\xc3\xbc"
                   "cher.example",
                   "192.0.2.9", "192.0.2.9", NULL, NULL}};
@@ -451,6 +451,74 @@ static void test_route_direct(void **state)
             expect_no_route(&route, DEMIT_RESULT_FAILED, cases[i].status);
         }
     }
+}
+
+static void test_said_with_a_labels(void **state)
+{
+    static const struct {
+        const char *address;
+        const char *plain; /* what a peer without SMTPUTF8 is told; NULL: nothing */
+    } cases[] = {{"", ""},
+                 {"a@B.example", "a@B.example"},
+                 {"a@b\xc3\xbc"
+                  "cher.example",
+                  "a@xn--bcher-kva.example"},
+                 {"\"x@y\"@b\xc3\xbc"
+                  "cher.example",
+                  "\"x@y\"@xn--bcher-kva.example"},
+                 {"\xc3\xa4@b\xc3\xbc"
+                  "cher.example",
+                  NULL},
+                 {"\xc3\xa4@example.com", NULL},
+                 {"a@\xe2\x9d\xa4.example", NULL},
+                 {"\xc3\xa4", NULL}};
+    const demit_peer_offer_t plain = {.dsn = true}, utf8 = {.utf8 = true, .dsn = true};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *said = cases[i].plain, *written = cases[i].address;
+        const demit_envelope_t envelope = {.sender = written, .flags = DEMIT_MESSAGE_SMTPUTF8};
+        const demit_recipient_t recipient = {.address = written};
+        assert_null(demit_message_refusal(&envelope, &utf8));
+        assert_null(demit_recipient_refusal(&recipient, &utf8));
+        assert_string_equal(demit_rcpt_command(&recipient, &utf8, pool),
+                            apr_pstrcat(pool, "RCPT TO:<", written, ">\r\n", NULL));
+        if (said == NULL) {
+            assert_string_equal(demit_message_refusal(&envelope, &plain)->status, "5.6.7");
+            assert_string_equal(demit_recipient_refusal(&recipient, &plain)->status, "5.6.7");
+            continue;
+        }
+        assert_null(demit_message_refusal(&envelope, &plain));
+        assert_null(demit_recipient_refusal(&recipient, &plain));
+        assert_string_equal(demit_mail_command(&envelope, &plain, false, pool),
+                            apr_pstrcat(pool, "MAIL FROM:<", said, ">\r\n", NULL));
+        assert_string_equal(demit_rcpt_command(&recipient, &plain, pool),
+                            apr_pstrcat(pool, "RCPT TO:<", said, ">\r\n", NULL));
+    }
+}
+
+/* The header needs SMTPUTF8 whatever becomes of the addresses. */
+static void test_a_labels_do_not_save_a_header(void **state)
+{
+    const demit_peer_offer_t plain = {.eightbit = true};
+    const demit_envelope_t envelope = {.sender = "a@b\xc3\xbc"
+                                                 "cher.example",
+                                       .flags = DEMIT_MESSAGE_SMTPUTF8 | DEMIT_MESSAGE_HEADER_8BIT};
+    (void)state;
+    assert_string_equal(demit_message_refusal(&envelope, &plain)->status, "5.6.7");
+}
+
+/* RFC 6533 section 3: ORCPT passes any server as utf-8-addr-xtext. */
+static void test_orcpt_without_utf8(void **state)
+{
+    const demit_peer_offer_t plain = {.dsn = true}, utf8 = {.utf8 = true, .dsn = true};
+    const demit_recipient_t recipient = {.address = "a@b.c", .original = "utf-8;j\xc3\xb6\\x{2B}@\xf0\x9f\x92\xa9.c"};
+    const demit_recipient_t broken = {.address = "a@b.c", .original = "utf-8;j\xf0\x9f"};
+    (void)state;
+    assert_string_equal(demit_rcpt_command(&recipient, &utf8, pool),
+                        "RCPT TO:<a@b.c> ORCPT=utf-8;j\xc3\xb6\\x{2B}@\xf0\x9f\x92\xa9.c\r\n");
+    assert_string_equal(demit_rcpt_command(&recipient, &plain, pool),
+                        "RCPT TO:<a@b.c> ORCPT=utf-8;j\\x{F6}\\x{2B}@\\x{1F4A9}.c\r\n");
+    assert_string_equal(demit_rcpt_command(&broken, &plain, pool), "RCPT TO:<a@b.c> ORCPT=utf-8;j\r\n");
 }
 
 static void test_cache(void **state)
@@ -492,6 +560,9 @@ int main(void)
         ROUTE_TEST(test_route_without_addresses),
         ROUTE_TEST(test_route_dns_results),
         ROUTE_TEST(test_route_direct),
+        TEST(test_said_with_a_labels),
+        TEST(test_a_labels_do_not_save_a_header),
+        TEST(test_orcpt_without_utf8),
         TEST(test_cache),
     };
     apr_initialize();

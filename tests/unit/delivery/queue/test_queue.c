@@ -142,6 +142,24 @@ static void one_transaction_for_one_destination(void **state)
     assert_int_equal(fixture_counts(f).messages, 0);
 }
 
+static void one_destination_in_any_spelling(void **state)
+{
+    fixture_t *f = *state;
+    const char *const to[] = {"a@b\xc3\xbc"
+                              "cher.example",
+                              "b@XN--bcher-kva.example",
+                              "c@B\xc3\x9c"
+                              "CHER.Example",
+                              "d@xn--\xff.example"};
+    fixture_send(f, "s@from.example", to, 4);
+    assert_int_equal(f->held_count, 2);
+    assert_int_equal(f->held[0]->recipient_count, 3);
+    assert_string_equal(f->held[0]->domain, "xn--bcher-kva.example");
+    assert_string_equal(f->held[0]->recipients[0].recipient->address, to[0]); /* as it was written */
+    assert_string_equal(f->held[0]->recipients[2].recipient->address, to[2]);
+    assert_string_equal(f->held[1]->domain, "xn--\xff.example"); /* what is no domain is the transport's to refuse */
+}
+
 static void many_recipients_are_split(void **state)
 {
     fixture_t *f = *state;
@@ -543,6 +561,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(expires_with_one_last_attempt, make, end),
         cmocka_unit_test(max_retries),
         cmocka_unit_test_setup_teardown(one_transaction_for_one_destination, make, end),
+        cmocka_unit_test_setup_teardown(one_destination_in_any_spelling, make, end),
         cmocka_unit_test_setup_teardown(many_recipients_are_split, make, end),
         cmocka_unit_test_setup_teardown(connections_are_limited_and_shared, make, end),
         cmocka_unit_test_setup_teardown(spreads_a_burst, make, end),
