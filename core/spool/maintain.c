@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include <apr_errno.h>
+#include <apr_time.h>
 
 #include "demit/log.h"
 #include "demit/os.h"
@@ -151,20 +152,36 @@ static bool spare_is_wanted(demit_spool_t *spool)
     return wanted;
 }
 
-/* Writes the whole file. Blocks that were written once are cheaper to write and sync than blocks that were not. */
+/* One piece of a spare, down to the disk. An errno; ECANCELED: nobody wants it any more. */
+static int fill_piece(demit_spool_t *spool, int fd, unsigned char *bytes, uint64_t offset)
+{
+    uint64_t left = spool->segment_size - offset;
+    struct iovec part = {bytes, left < FILL_BYTES ? (size_t)left : FILL_BYTES};
+    int error = spare_is_wanted(spool) ? spool->files->pwritev(spool->files, fd, &part, 1, offset) : ECANCELED;
+
+    return error != 0 ? error : spool->files->datasync(spool->files, fd);
+}
+
+/*
+ * Writes the whole file. Blocks that were written once are cheaper to write and sync than blocks that were not. Piece
+ * by piece, with a sync and a rest as long as the piece took behind each: a sync of the committer's waits for what else
+ * is on its way to the disk, and a whole segment of zeros in front of it would hold up mail for as long.
+ */
 static int fill(demit_spool_t *spool, int fd)
 {
     unsigned char *bytes = calloc(1, FILL_BYTES);
     int error = bytes ? spool->files->allocate(spool->files, fd, spool->segment_size) : ENOMEM;
 
     for (uint64_t offset = 0; offset < spool->segment_size && error == 0; offset += FILL_BYTES) {
-        uint64_t left = spool->segment_size - offset;
-        struct iovec part = {bytes, left < FILL_BYTES ? (size_t)left : FILL_BYTES};
+        int64_t began_us = demit_os_monotonic_us();
 
-        error = spare_is_wanted(spool) ? spool->files->pwritev(spool->files, fd, &part, 1, offset) : ECANCELED;
+        error = fill_piece(spool, fd, bytes, offset);
+        if (error == 0 && offset + FILL_BYTES < spool->segment_size) {
+            apr_sleep(demit_os_monotonic_us() - began_us);
+        }
     }
     free(bytes);
-    return error != 0 ? error : spool->files->datasync(spool->files, fd);
+    return error;
 }
 
 static int make_spare(demit_spool_t *spool, uint32_t number)
