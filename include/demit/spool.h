@@ -181,7 +181,9 @@ typedef struct demit_spool_statistics {
 } demit_spool_statistics_t;
 void demit_spool_statistics(const demit_spool_t *spool, demit_spool_statistics_t *statistics);
 
-/* `demitctl spool check DIR`: verifies a spool offline, prints what is there and what is damaged. APR_EINVAL: damage.
+/*
+ * `demitctl spool check DIR`: verifies a spool offline, prints what is there and what is damaged. APR_EINVAL: damage;
+ * APR_ENOENT: there is no such directory, or it is no spool, which is printed, too.
  */
 apr_status_t demit_spool_check(const char *directory, apr_file_t *out, bool json, apr_pool_t *pool)
     __attribute__((warn_unused_result));
