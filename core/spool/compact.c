@@ -398,21 +398,30 @@ void demit_spool_move(demit_spool_t *spool, void *opaque, demit_envelope_t *enve
     spool_lock(spool);
     ticket->answered = true;
     spool_unlock(spool);
-    if (keep_envelope(ticket, envelope) == APR_SUCCESS) {
-        demit_workers_submit(spool->workers, &ticket->copy);
-    } else {
-        ticket_done(ticket);
-    }
+    ticket->kept = keep_envelope(ticket, envelope);
+    demit_workers_submit(spool->workers, &ticket->copy); /* also to say that it failed: not in the mover's own thread */
 }
 
+static void log_not_moved(const spool_ticket_t *ticket, apr_status_t status)
+{
+    char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX], id[DEMIT_ID_TEXT_SIZE];
+
+    demit_log(DEMIT_LOG_WARNING, "spool_not_moved", "id=%s segment=%08x reason=%s", demit_id_format(ticket->id, id),
+              (unsigned)ticket->from.segment,
+              demit_log_quote(quoted, sizeof quoted, demit_log_status(text, sizeof text, status)));
+}
+
+/* The end of every move that the mover agreed to, good or bad: it leaves the message alone until it hears this. */
 static void moved(void *baton, apr_status_t status, demit_spool_location_t to)
 {
     spool_ticket_t *ticket = baton;
     const demit_spool_mover_t *mover = &ticket->spool->mover;
 
-    if (status == APR_SUCCESS) {
-        mover->moved(mover->baton, ticket->id, ticket->from, to);
+    if (status != APR_SUCCESS) {
+        log_not_moved(ticket, status);
+        to = ticket->from;
     }
+    mover->moved(mover->baton, ticket->id, ticket->from, to);
     ticket_done(ticket);
 }
 
@@ -426,8 +435,11 @@ static void room(void *baton)
 /* Opens the message where it stands. A body that the disk has spoilt stays there: a copy would hide the damage. */
 static apr_status_t begin_copy(spool_ticket_t *ticket)
 {
-    apr_status_t status;
+    apr_status_t status = ticket->kept;
 
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     ticket->buffer = apr_palloc(ticket->pool, COPY_BYTES);
     status = demit_spool_reader_open(&ticket->reader, NULL, ticket->spool, ticket->from, ticket->pool);
     if (status == APR_SUCCESS) {
@@ -461,14 +473,6 @@ static apr_status_t copy_body(spool_ticket_t *ticket)
     }
 }
 
-static void log_not_moved(const spool_ticket_t *ticket, apr_status_t status)
-{
-    char text[DEMIT_LOG_VALUE_MAX], id[DEMIT_ID_TEXT_SIZE];
-
-    demit_log(DEMIT_LOG_WARNING, "spool_not_moved", "id=%s segment=%08x reason=%s", demit_id_format(ticket->id, id),
-              (unsigned)ticket->from.segment, demit_log_status(text, sizeof text, status));
-}
-
 static void copy_some(demit_task_t *task)
 {
     spool_ticket_t *ticket = DEMIT_CONTAINER_OF(task, spool_ticket_t, copy);
@@ -487,11 +491,10 @@ static void copy_some(demit_task_t *task)
         demit_spool_commit(ticket->writer, ticket->envelope, NULL, moved, ticket);
         return;
     }
-    log_not_moved(ticket, status);
     if (ticket->writer != NULL) {
         demit_spool_discard(ticket->writer);
     }
-    ticket_done(ticket);
+    moved(ticket, status, ticket->from);
 }
 
 /* ---- the end ---- */

@@ -71,6 +71,7 @@ static bool run(fixture_t *original, size_t fault, unsigned at, unsigned more)
         assert_int_not_equal(index, SIZE_MAX);
     }
     fixture_close(&fixture);
+    assert_int_equal(model.moved + model.stayed, model.moves); /* each was told once how it ended */
     snapshot = model_snapshot(&model);
     model_verify(&model, fixture.directory, &snapshot, &snapshot);
     free(snapshot.states);

@@ -53,6 +53,7 @@ static void run(fixture_t *fixture, unsigned every, uint64_t seed)
     sim_watch(&sim, before_call, cutter);
     model_load(&model, THREADS, COUNT, KEEP);
     fixture_close(fixture);
+    assert_int_equal(model.moved + model.stayed, model.moves); /* each was told once how it ended */
     sim_watch(&sim, NULL, NULL);
     assert_int_equal(model.refused, 0);
     assert_true(cutter->count > 10);

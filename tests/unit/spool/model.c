@@ -64,7 +64,10 @@ static void moved(void *baton, uint64_t id, demit_spool_location_t from, demit_s
     assert_non_null(message);
     assert_int_equal(message->location.segment, from.segment);
     message->location = to;
-    model->moved++;
+    if (to.segment == from.segment && to.block == from.block)
+        model->stayed++;
+    else
+        model->moved++;
     pthread_mutex_unlock(&model->mutex);
 }
 

@@ -27,8 +27,8 @@ typedef struct model {
     fixture_t *fixture;
     model_message_t *messages;
     size_t count;
-    unsigned moves, moved, refused;
-    bool silent; /* never answers a question about moving */
+    unsigned moves, moved, stayed, refused; /* agreed to, ended well, ended where they were; puts refused */
+    bool silent;                            /* never answers a question about moving */
 } model_t;
 
 void model_init(model_t *model, fixture_t *fixture);

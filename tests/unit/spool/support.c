@@ -12,6 +12,9 @@
 #include <apr_strings.h>
 #include <apr_thread_cond.h>
 #include <apr_thread_mutex.h>
+#include <apr_time.h>
+
+enum { WAIT_S = 30 }; /* for what takes milliseconds */
 
 /* ---- the fixture ---- */
 
@@ -19,6 +22,11 @@ int fixture_setup(void **state)
 {
     fixture_t *fixture = calloc(1, sizeof *fixture);
 
+    /*
+     * A failed assertion ends the program there and then. Else it would jump out of the test, from whatever thread and
+     * with whatever mutex held, and the teardown would wait for threads that work on a stack that is gone.
+     */
+    assert_int_equal(setenv("CMOCKA_TEST_ABORT", "1", 1), 0);
     assert_int_equal(apr_initialize(), APR_SUCCESS);
     assert_int_equal(apr_pool_create(&fixture->pool, NULL), APR_SUCCESS);
     strcpy(fixture->directory, "/tmp/demit-spool-XXXXXX");
@@ -138,9 +146,14 @@ static void give_room(void *baton)
 
 static void await(promise_t *promise, bool *what)
 {
+    apr_time_t deadline = apr_time_now() + apr_time_from_sec(WAIT_S);
+
     apr_thread_mutex_lock(promise->mutex);
-    while (!*what)
-        apr_thread_cond_wait(promise->cond, promise->mutex);
+    while (!*what) {
+        if (apr_time_now() > deadline)
+            fail_msg("nobody called back within %d seconds", WAIT_S);
+        apr_thread_cond_timedwait(promise->cond, promise->mutex, apr_time_from_sec(1));
+    }
     *what = false;
     apr_thread_mutex_unlock(promise->mutex);
 }
@@ -243,6 +256,112 @@ void assert_body(fixture_t *fixture, demit_spool_location_t location, uint64_t i
     apr_pool_destroy(pool);
     free(expected);
     free(body);
+}
+
+/* ---- segments ---- */
+
+bool wait_until(bool (*holds)(void *baton), void *baton, unsigned timeout_ms)
+{
+    for (unsigned waited_ms = 0; !holds(baton); waited_ms += 2) {
+        if (waited_ms >= timeout_ms)
+            return false;
+        apr_sleep(2000);
+    }
+    return true;
+}
+
+bool segment_is_there(const fixture_t *fixture, uint32_t number)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/%08x.seg", fixture->directory, (unsigned)number);
+    return access(path, F_OK) == 0;
+}
+
+void fillers_put(fixture_t *fixture, fillers_t *fillers)
+{
+    assert_true(fillers->count < FILLERS_MAX);
+    assert_int_equal(put(fixture, 100, &fillers->ids[fillers->count], &fillers->locations[fillers->count]),
+                     APR_SUCCESS);
+    fillers->last_segment = fillers->locations[fillers->count++].segment;
+}
+
+void fillers_leave(fixture_t *fixture, fillers_t *fillers, uint32_t segment)
+{
+    do
+        fillers_put(fixture, fillers);
+    while (fillers->last_segment <= segment);
+}
+
+void fillers_end(fixture_t *fixture, fillers_t *fillers)
+{
+    for (unsigned i = 0; i < fillers->count; i++) {
+        demit_spool_outcome_t outcome = {.id = fillers->ids[i], .location = fillers->locations[i], .final = true};
+
+        if (i + 1 < fillers->count)
+            demit_spool_record_outcome(fixture->spool, &outcome, NULL, NULL);
+        else
+            assert_int_equal(note(fixture, &outcome), APR_SUCCESS); /* in order: the others are durable, too */
+    }
+    fillers->count = 0;
+}
+
+void put_among(fixture_t *fixture, size_t size, fillers_t *fillers, uint64_t *id, demit_spool_location_t *location)
+{
+    enum { FILLERS_EACH = 8 };
+    demit_spool_writer_t *writer;
+    unsigned char *body;
+    promise_t promise;
+    size_t done = 0;
+
+    *id = demit_spool_next_id(fixture->spool);
+    body = make_body(*id, size);
+    promise_init(&promise);
+    assert_int_equal(demit_spool_begin(&writer, fixture->spool, give_room, &promise), APR_SUCCESS);
+    do {
+        size_t part = size - done < TEST_THRESHOLD ? size - done : TEST_THRESHOLD;
+
+        for (int i = 0; i < FILLERS_EACH; i++)
+            fillers_put(fixture, fillers);
+        assert_int_equal(append_all(writer, &promise, body + done, part), APR_SUCCESS);
+        done += part;
+    } while (done < size);
+    demit_spool_commit(writer, make_envelope(*id, promise.pool), NULL, keep, &promise);
+    await(&promise, &promise.kept);
+    assert_int_equal(promise.status, APR_SUCCESS);
+    *location = promise.location;
+    apr_pool_destroy(promise.pool);
+    free(body);
+}
+
+typedef struct witness {
+    const fixture_t *fixture;
+    uint32_t segment;
+} witness_t;
+
+static bool witness_is_gone(void *baton)
+{
+    const witness_t *witness = baton;
+
+    return !segment_is_there(witness->fixture, witness->segment);
+}
+
+void settle(fixture_t *fixture)
+{
+    /* Compaction may carry something into the witness, which then stays for a reason: call another one. */
+    for (int tries = 0; tries < WAIT_S / 2; tries++) {
+        witness_t witness = {.fixture = fixture};
+        fillers_t fillers = {.count = 0};
+
+        fillers_put(fixture, &fillers);
+        fillers_leave(fixture, &fillers, fillers.last_segment);
+        witness.segment = fillers.last_segment;
+        fillers_leave(fixture, &fillers, witness.segment);
+        fillers_end(fixture, &fillers);
+        if (wait_until(witness_is_gone, &witness, 2000))
+            return;
+    }
+    fail_msg("nothing is recycled");
 }
 
 /* ---- recovery ---- */

@@ -48,6 +48,32 @@ apr_status_t note_final(fixture_t *fixture, uint64_t id, demit_spool_location_t 
 /* Reads the message at LOCATION whole; its body must be make_body(ID, its size). */
 void assert_body(fixture_t *fixture, demit_spool_location_t location, uint64_t id, size_t size);
 
+/* Whether HOLDS comes true within TIMEOUT_MS. */
+bool wait_until(bool (*holds)(void *baton), void *baton, unsigned timeout_ms);
+bool segment_is_there(const fixture_t *fixture, uint32_t number);
+
+/* Small messages that are there to fill segments up. */
+enum { FILLERS_MAX = 400 };
+typedef struct fillers {
+    uint64_t ids[FILLERS_MAX];
+    demit_spool_location_t locations[FILLERS_MAX];
+    unsigned count;
+    uint32_t last_segment; /* where the last one stands */
+} fillers_t;
+void fillers_put(fixture_t *fixture, fillers_t *fillers);
+/* Puts some until one stands behind SEGMENT. */
+void fillers_leave(fixture_t *fixture, fillers_t *fillers, uint32_t segment);
+/* Puts a message piece by piece, with some fillers before each. */
+void put_among(fixture_t *fixture, size_t size, fillers_t *fillers, uint64_t *id, demit_spool_location_t *location);
+/* All are over. */
+void fillers_end(fixture_t *fixture, fillers_t *fillers);
+
+/*
+ * Leaves the current segment, and fills, empties and leaves one more, until that one is recycled: then every older one
+ * has been looked at, and those that nothing keeps have gone with it or before it.
+ */
+void settle(fixture_t *fixture);
+
 /* What recovery found. */
 typedef struct recovered {
     struct found {

@@ -244,6 +244,7 @@ static void test_compaction_under_load(void **state)
             assert_body(fixture, model.messages[i].location, model.messages[i].id, model.messages[i].size);
     print_message("%u moved, %u segments\n", model.moved, (unsigned)statistics.segments);
     fixture_close(fixture);
+    assert_int_equal(model.moved + model.stayed, model.moves); /* each was told once how it ended */
     snapshot = model_snapshot(&model);
     copy_directory(fixture->directory, copy);
     model_verify(&model, copy, &snapshot, &snapshot);
