@@ -20,9 +20,10 @@ typedef struct check {
     json_t *damages; /* NULL: text */
     spool_survey_segment_t *segments;
     uint32_t count, capacity;
+    uint32_t kept;      /* files that only a spool has */
     uint32_t set_aside; /* files called .damaged */
     uint64_t messages, recipients, bytes;
-    bool in_use;
+    bool has_lock, in_use;
 } check_t;
 
 /* ---- what is there ---- */
@@ -35,6 +36,7 @@ static int add_file(void *baton, const char *name)
     spool_file_kind_t kind = spool_file_parse(name, &number);
     apr_status_t status;
 
+    check->kept += kind != SPOOL_FILE_OTHER;
     check->set_aside += kind == SPOOL_FILE_DAMAGED;
     if (kind != SPOOL_FILE_SEGMENT) {
         return 0;
@@ -71,16 +73,15 @@ static int by_number(const void *a, const void *b)
 }
 
 /* Whether a daemon has it now: then the end of the youngest segment changes while we look. */
-static bool is_in_use(const check_t *check)
+static void look_at_lock(check_t *check)
 {
     int fd, error = check->files->open(check->files, check->directory, "lock", O_RDONLY, 0, &fd);
 
-    if (error != 0) {
-        return false;
+    check->has_lock = error != ENOENT;
+    if (error == 0) {
+        check->in_use = check->files->lock(check->files, fd) == EWOULDBLOCK;
+        (void)check->files->close(check->files, fd);
     }
-    error = check->files->lock(check->files, fd);
-    (void)check->files->close(check->files, fd);
-    return error == EWOULDBLOCK;
 }
 
 /* ---- saying it ---- */
@@ -188,6 +189,19 @@ static void print_json(check_t *check, const spool_survey_t *survey)
     json_decref(all);
 }
 
+/* A healthy report on what never was a spool would be worse than none: the path was mistyped. */
+static apr_status_t refuse(const check_t *check, bool json)
+{
+    static const char why[] = "this is no spool: the directory holds neither a lock nor a segment";
+
+    if (json) {
+        say(check, "{\n  \"ok\": false,\n  \"error\": \"%s\"\n}\n", why);
+    } else {
+        say(check, "%s\n", why);
+    }
+    return APR_ENOENT;
+}
+
 /* ---- doing it ---- */
 
 static apr_status_t survey_and_print(check_t *check, apr_pool_t *pool)
@@ -233,9 +247,12 @@ apr_status_t demit_spool_check(const char *directory, apr_file_t *out, bool json
     if (error != 0) {
         return APR_FROM_OS_ERROR(error);
     }
-    check.in_use = is_in_use(&check);
+    look_at_lock(&check);
     error = check.files->list(check.files, check.directory, add_file, &check);
     status = APR_FROM_OS_ERROR(error);
+    if (status == APR_SUCCESS && !check.has_lock && check.kept == 0) {
+        status = refuse(&check, json);
+    }
     if (status == APR_SUCCESS && json) {
         check.damages = json_array();
         status = check.damages ? APR_SUCCESS : APR_ENOMEM;
