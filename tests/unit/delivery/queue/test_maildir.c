@@ -241,14 +241,12 @@ static void hostile_addresses(void **state)
         assert_int_equal(status, table[i].mailbox == NULL ? APR_EINVAL : APR_SUCCESS);
         if (status == APR_SUCCESS)
             assert_string_equal(mailbox.relative, apr_pstrcat(f->pool, "local.example/", table[i].mailbox, NULL));
-        if (table[i].local_part[0] == '"')
-            continue; /* demit_maildir_exists() gets local parts whose quotes are off */
         apr_status_t expected = table[i].mailbox == NULL ? APR_ENOENT : APR_SUCCESS;
-        assert_int_equal(demit_maildir_exists(&f->local, "local.example", table[i].local_part, f->pool), expected);
+        if (table[i].local_part[0] != '"') /* demit_maildir_exists() gets local parts whose quotes are off */
+            assert_int_equal(demit_maildir_exists(&f->local, "local.example", table[i].local_part, f->pool), expected);
     }
-    char *lengthy = apr_palloc(f->pool, 400);
+    char *lengthy = apr_pcalloc(f->pool, 400);
     memset(lengthy, 'a', 399);
-    lengthy[399] = '\0';
     demit_mailbox_t mailbox;
     assert_int_equal(demit_mailbox_locate(&mailbox, &f->local, "local.example", lengthy, f->pool), APR_EINVAL);
     assert_int_equal(demit_mailbox_locate(&mailbox, &f->local, "../..", "a", f->pool), APR_EINVAL);
