@@ -15,7 +15,7 @@ struct spool_ticket {
     /* In one worker at a time. */
     demit_task_t copy;
     demit_envelope_t *envelope; /* the mover's, copied */
-    apr_status_t kept; /* why it could not be, if so */
+    apr_status_t kept;          /* why it could not be, if so */
     apr_pool_t *pool;
     demit_spool_writer_t *writer;
     demit_spool_reader_t *reader;

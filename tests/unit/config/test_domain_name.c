@@ -44,7 +44,7 @@ static void test_one_form(void **state)
         {"_dmarc." BUECHER ".example", "_dmarc.xn--bcher-kva.example"},
         {"stra\xc3\x9f"
          "e.example",
-         "xn--strae-oqa.example"},                         /* not strasse.example, which is another's */
+         "xn--strae-oqa.example"},                        /* not strasse.example, which is another's */
         {"\xcf\x83\xcf\x82.example", "xn--3xab.example"}, /* a final sigma stays one, likewise */
         {"\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e\xe3\x80\x82jp", "xn--wgv71a119e.jp"}, /* an ideographic full stop */
         {"\xef\xbd\x81\xef\xbd\x82\xef\xbd\x83.example", "abc.example"},             /* full width */

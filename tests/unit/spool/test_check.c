@@ -74,10 +74,10 @@ static void test_counts(void **state)
     assert_int_equal(note_final(fixture, id, location), APR_SUCCESS);
     fixture_close(fixture);
     assert_int_equal(check(fixture->directory, false, text, fixture->pool), APR_SUCCESS);
-    assert_string_equal(text, "1 segments, 7 records, 2 messages waiting for 5 recipients, 10700 bytes\n"
+    assert_string_equal(text, "1 segment, 7 records, 2 messages waiting for 5 recipients, 10700 bytes\n"
                               "0 records torn, 0 damaged, 0 void: nothing acknowledged is damaged\n");
     assert_int_equal(run(fixture->directory, text), 0);
-    assert_non_null(strstr(text, "1 segments, 7 records, 2 messages waiting for 5 recipients, 10700 bytes\n"));
+    assert_non_null(strstr(text, "1 segment, 7 records, 2 messages waiting for 5 recipients, 10700 bytes\n"));
     assert_int_equal(check(fixture->directory, true, text, fixture->pool), APR_SUCCESS);
     assert_non_null(strstr(text, "\"records\": 7"));
     assert_non_null(strstr(text, "\"recipients\": 5"));
@@ -107,7 +107,7 @@ static void test_damage_is_printed(void **state)
     assert_non_null(strstr(text, "DAMAGE: 00000001.seg near offset 4160: a record is not what was written (1, from "
                                  "sequence 1099511627777) message "));
     assert_non_null(strstr(text, demit_id_format(id, id_text)));
-    assert_non_null(strstr(text, "1 segments, 0 records, 0 messages waiting for 0 recipients, 0 bytes\n"));
+    assert_non_null(strstr(text, "1 segment, 0 records, 0 messages waiting for 0 recipients, 0 bytes\n"));
     assert_non_null(strstr(text, "0 records torn, 1 damaged, 0 void: acknowledged mail is DAMAGED\n"));
     assert_int_equal(run(fixture->directory, text), 1);
 }
@@ -150,7 +150,7 @@ static void test_an_empty_spool(void **state)
     snprintf(path, sizeof path, "%s/lock", fixture->directory);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(check(fixture->directory, false, text, fixture->pool), APR_SUCCESS);
-    assert_non_null(strstr(text, "1 segments, 0 records"));
+    assert_non_null(strstr(text, "1 segment, 0 records"));
 }
 
 int main(void)
