@@ -42,7 +42,8 @@ void demit_options_print_version(void)
     printf("demitd " DEMIT_VERSION "\n"
            "back end: os/" DEMIT_OS_NAME "\n"
            "default identity: " DEMIT_DEFAULT_USER ":" DEMIT_DEFAULT_GROUP "\n"
-           "APR: %s\n",
+           "built with: " DEMIT_BUILT_WITH "\n"
+           "running with: APR %s\n",
            apr_version_string());
 }
 

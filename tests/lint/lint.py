@@ -353,6 +353,22 @@ def check_options(_root, build):
         yield f"{page}:1: {name} stands in only one of the page and demitd --help-config"
 
 
+def check_events(root, _build):
+    """Every event of the log stands in demitd(8); those of --debug may stay away."""
+    page = "docs/demitd.8.in"
+    described = set(re.findall(r"\w+", " ".join(line for line in lines_of(root, page) if line.startswith(".It Cm"))))
+    events = set()
+    for path in sources(root, "core", suffixes=(".c",)):
+        text = "\n".join(lines_of(root, path))
+        for level, words in re.findall(r"demit_log\(\s*([^\"]*?)((?:\"\w+\"[\s:]*)+)", text):
+            if level.strip() != "DEMIT_LOG_DEBUG,":
+                events.update(re.findall(r"\w+", words))
+    if len(events) < 20:
+        yield f"{page}:1: {len(events)} events found only; this check does not understand the source"
+    for name in sorted(events - described):
+        yield f"{page}:1: the event {name} is not described"
+
+
 def check_hardening(_root, build):
     """An optimised build is a position-independent program with full RELRO, stack protector and no executable stack."""
     if cache_value(build, "CMAKE_BUILD_TYPE") not in ("Release", "RelWithDebInfo", "MinSizeRel"):
