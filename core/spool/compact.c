@@ -404,11 +404,10 @@ void demit_spool_move(demit_spool_t *spool, void *opaque, demit_envelope_t *enve
 
 static void log_not_moved(const spool_ticket_t *ticket, apr_status_t status)
 {
-    char text[DEMIT_LOG_VALUE_MAX], quoted[DEMIT_LOG_VALUE_MAX], id[DEMIT_ID_TEXT_SIZE];
+    char text[DEMIT_LOG_VALUE_MAX], id[DEMIT_ID_TEXT_SIZE];
 
     demit_log(DEMIT_LOG_WARNING, "spool_not_moved", "id=%s segment=%08x reason=%s", demit_id_format(ticket->id, id),
-              (unsigned)ticket->from.segment,
-              demit_log_quote(quoted, sizeof quoted, demit_log_status(text, sizeof text, status)));
+              (unsigned)ticket->from.segment, demit_log_status(text, sizeof text, status));
 }
 
 /* The end of every move that the mover agreed to, good or bad: it leaves the message alone until it hears this. */
