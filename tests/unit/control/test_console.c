@@ -178,6 +178,32 @@ static void mailq_shows_messages(void **state)
     json_decref(value);
 }
 
+static void domains_in_any_spelling(void **state)
+{
+    static const char *const spellings[] = {"b\xc3\xbc"
+                                            "cher.example",
+                                            "XN--bcher-KVA.example."};
+    fixture_t *fixture = *state;
+    demit_recipient_t *eve = &recipients[2];
+    const char *before = eve->address;
+
+    set_messages(1);
+    for (size_t i = 0; i < 2; i++) {
+        char line[64];
+        eve->address = i == 0 ? "eve@xn--bcher-kva.example"
+                              : "eve@B\xc3\xbc"
+                                "cher.example";
+        snprintf(line, sizeof(line), "showqueue %s", spellings[i]);
+        json_t *value = fixture_ask_json(fixture, line);
+        json_t *row = json_array_get(json_object_get(value, "messages"), 0);
+        assert_string_equal(json_string_value(json_object_get(value, "domain")), "xn--bcher-kva.example");
+        assert_string_equal(json_string_value(json_object_get(row, "recipient")), eve->address);
+        assert_int_equal(json_integer_value(json_object_get(row, "recipients_pending")), 1);
+        json_decref(value);
+    }
+    eve->address = before;
+}
+
 static void mailq_of_a_million_is_bounded(void **state)
 {
     fixture_t *fixture = *state;
@@ -573,6 +599,7 @@ int main(void)
         CONSOLE_TEST(arguments_are_checked),
         CONSOLE_TEST(summary_tells_from_every_room),
         CONSOLE_TEST(mailq_shows_messages),
+        CONSOLE_TEST(domains_in_any_spelling),
         CONSOLE_TEST(mailq_of_a_million_is_bounded),
         CONSOLE_TEST(message_details),
         CONSOLE_TEST(destinations_come_largest_first),
