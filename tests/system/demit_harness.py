@@ -272,10 +272,20 @@ class Daemon:
         """SIGTERM; the daemon must end by itself with code 0, and no sanitizer may have spoken."""
         if self.alive():
             self.process.terminate()
-        code = self.process.wait(timeout_s * PATIENCE)
+        try:
+            code = self.process.wait(timeout_s * PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"demitd does not stop:\n{self.stacks()}\n{self.log()[-4000:]}") from None
         self.check_reports()
         if code != 0:
             raise AssertionError(f"demitd ended with {code}:\n{self.log()[-4000:]}")
+
+    def stacks(self):
+        """What every thread is doing, if a debugger is at hand."""
+        if shutil.which("gdb") is None:
+            return "(no gdb here to look into it)"
+        look = ["gdb", "-p", str(self.process.pid), "-batch", "-ex", "thread apply all bt 12"]
+        return subprocess.run(look, capture_output=True, text=True, timeout=60, check=False).stdout
 
     def kill(self):
         """SIGKILL, as a crash."""
@@ -607,8 +617,9 @@ class SystemTest(unittest.TestCase):
         if daemon.alive():
             try:
                 daemon.stop()
-            except subprocess.TimeoutExpired:
-                daemon.kill()
+            except AssertionError:
+                if daemon.alive():
+                    daemon.kill()
                 raise
         daemon.check_reports()
 
