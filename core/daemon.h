@@ -59,7 +59,7 @@ typedef struct demit_stage {
     void (*leave)(demit_daemon_t *daemon); /* NULL: nothing to undo */
 } demit_stage_t;
 
-/* Says on standard error, and in the log once there is one, why the start failed. Returns CODE. */
+/* Says on standard error, which the parent of a detached start still shares, why the start failed. Returns CODE. */
 int demit_start_failed(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* ---- as root: start.c ------------------------------------------------------------------------------------------- */
@@ -83,8 +83,7 @@ int demit_start_listening(demit_daemon_t *daemon);
 /* Takes the listeners out of the loops, on the loops' own threads. */
 void demit_stop_listening(demit_daemon_t *daemon);
 
-/* ---- as the new identity: rooms.c ---------------------------------------------------------------------------------
- */
+/* ---- as the new identity: rooms.c -------------------------------------------------------------------------------- */
 int demit_open_log(demit_daemon_t *daemon);
 void demit_close_log(demit_daemon_t *daemon);
 int demit_start_workers(demit_daemon_t *daemon);
@@ -97,8 +96,7 @@ int demit_make_server(demit_daemon_t *daemon);
 int demit_open_console(demit_daemon_t *daemon);
 void demit_close_console(demit_daemon_t *daemon);
 
-/* ---- serving: serve.c
- * ------------------------------------------------------------------------------------------------ */
+/* ---- serving: serve.c -------------------------------------------------------------------------------------------- */
 int demit_start_threads(demit_daemon_t *daemon);
 void demit_stop_threads(demit_daemon_t *daemon);
 /* From here on a signal to stop is heard, and acted on as soon as the daemon serves. */
@@ -110,8 +108,7 @@ void demit_begin_stop(demit_daemon_t *daemon);
  */
 int demit_serve(demit_daemon_t *daemon);
 
-/* ---- looks that change nothing: show.c ------------------------------------------------------------------------------
- */
+/* ---- looks that change nothing: show.c --------------------------------------------------------------------------- */
 int demit_show_test(demit_daemon_t *daemon);
 int demit_show_explain(demit_daemon_t *daemon);
 

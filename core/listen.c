@@ -5,8 +5,6 @@
 #include <stdatomic.h>
 #include <sysexits.h>
 
-#include <apr_strings.h>
-
 #include "demit/log.h"
 
 /* Takes every listener out of one loop, on that loop's thread; the last loop closes the sockets. */
@@ -17,8 +15,7 @@ typedef struct unlisten {
     _Atomic uint32_t *loops_left;
 } unlisten_t;
 
-/* ---- binding ------------------------------------------------------------------------------------------------------
- */
+/* ---- binding ----------------------------------------------------------------------------------------------------- */
 
 static int bind_failed(const demit_listen_settings_t *listen, apr_status_t status)
 {
@@ -113,8 +110,7 @@ void demit_close_listeners(demit_daemon_t *daemon)
     }
 }
 
-/* ---- serving -------------------------------------------------------------------------------------------------------
- */
+/* ---- serving ----------------------------------------------------------------------------------------------------- */
 
 /* Every listener stands in every loop; whichever loop is free takes the client. */
 static apr_status_t give_to_loops(demit_daemon_t *daemon, const demit_bound_t *bound)

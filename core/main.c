@@ -2,14 +2,12 @@
 #include "core/daemon.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <sysexits.h>
 
 #include <apr_file_io.h>
 #include <apr_general.h>
 
 #include "demit/config.h"
-#include "demit/log.h"
 
 static int tidy_process(demit_daemon_t *daemon)
 {

@@ -13,8 +13,7 @@ enum {
     CONSOLE_CONNECTIONS = 64
 };
 
-/* ---- log ----------------------------------------------------------------------------------------------------------
- */
+/* ---- log --------------------------------------------------------------------------------------------------------- */
 
 int demit_open_log(demit_daemon_t *daemon)
 {
@@ -50,8 +49,7 @@ void demit_close_log(demit_daemon_t *daemon)
     demit_log_stop();
 }
 
-/* ---- disk -----------------------------------------------------------------------------------------------------------
- */
+/* ---- disk -------------------------------------------------------------------------------------------------------- */
 
 int demit_start_workers(demit_daemon_t *daemon)
 {
@@ -97,8 +95,7 @@ void demit_close_spool(demit_daemon_t *daemon)
     demit_spool_close(daemon->spool);
 }
 
-/* ---- loops
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- loops ------------------------------------------------------------------------------------------------------- */
 
 int demit_make_loops(demit_daemon_t *daemon)
 {
@@ -116,8 +113,7 @@ int demit_make_loops(demit_daemon_t *daemon)
     return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the event loops cannot be made");
 }
 
-/* ---- delivery and the server
- * -------------------------------------------------------------------------------------------- */
+/* ---- delivery and the server ------------------------------------------------------------------------------------- */
 
 int demit_make_delivery(demit_daemon_t *daemon)
 {
@@ -185,8 +181,7 @@ int demit_make_server(demit_daemon_t *daemon)
     return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the SMTP server cannot be set up");
 }
 
-/* ---- console
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- console ----------------------------------------------------------------------------------------------------- */
 
 static void shutdown_from_console(void *baton)
 {

@@ -15,8 +15,7 @@ static const int64_t GRACE_US = INT64_C(30) * 1000 * 1000;      /* for transacti
 static const int64_t LOOK_INTERVAL_US = INT64_C(20) * 1000;     /* how often the stop looks whether all are gone */
 static const int64_t TRANSPORT_GRACE_US = INT64_C(1000) * 1000; /* for QUIT on idle connections */
 
-/* ---- threads
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------- */
 
 int demit_start_threads(demit_daemon_t *daemon)
 {
@@ -28,7 +27,11 @@ int demit_start_threads(demit_daemon_t *daemon)
     if (status == APR_SUCCESS) {
         status = demit_queue_start(daemon->queue);
     }
-    return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the threads cannot be started");
+    if (status != APR_SUCCESS) {
+        demit_stop_threads(daemon); /* those that did start: nothing below may go while they run */
+        return demit_start_failed(EX_OSERR, "the threads cannot be started");
+    }
+    return 0;
 }
 
 /* Waits for something that other threads report. */
@@ -81,8 +84,7 @@ void demit_stop_threads(demit_daemon_t *daemon)
     }
 }
 
-/* ---- the stop
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- the stop ---------------------------------------------------------------------------------------------------- */
 
 static void look_whether_done(demit_timer_t *timer)
 {
@@ -113,8 +115,7 @@ void demit_begin_stop(demit_daemon_t *daemon)
     demit_timer_start(daemon->main_loop, &daemon->stop_timer, LOOK_INTERVAL_US);
 }
 
-/* ---- signals
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
 
 static void reopen_log(void)
 {

@@ -165,8 +165,7 @@ int demit_assume_identity(demit_daemon_t *daemon)
     return 0;
 }
 
-/* ---- what needs root, and no more ----------------------------------------------------------------------------------
- */
+/* ---- what needs root, and no more -------------------------------------------------------------------------------- */
 
 int demit_raise_limits(demit_daemon_t *daemon)
 {

@@ -42,8 +42,7 @@ struct demit_client_body {
     demit_delivery_t *report;
 };
 
-/* ---- in a disk worker ---------------------------------------------------------------------------------------------
- */
+/* ---- in a disk worker -------------------------------------------------------------------------------------------- */
 
 static apr_status_t open_message(demit_client_body_t *body)
 {
@@ -133,8 +132,7 @@ static void work(demit_task_t *task)
     demit_loop_post(body->context->loop, &body->task);
 }
 
-/* ---- on the loop --------------------------------------------------------------------------------------------------
- */
+/* ---- on the loop ------------------------------------------------------------------------------------------------- */
 
 static void go_to_work(demit_client_body_t *body)
 {

@@ -15,8 +15,7 @@
 
 enum { PARTING_TIMEOUT_US = 5 * 1000 * 1000 }; /* for the answer to QUIT, which nothing depends on */
 
-/* ---- what is said -------------------------------------------------------------------------------------------------
- */
+/* ---- what is said ------------------------------------------------------------------------------------------------ */
 
 static void say_text(demit_client_session_t *session, const char *text)
 {
@@ -87,8 +86,7 @@ static void say_quit(demit_client_session_t *session)
     say_text(session, "QUIT\r\n");
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------
- */
+/* ---- results ----------------------------------------------------------------------------------------------------- */
 
 /* The reply's result for whoever of the delivery has none yet. */
 static void result_for_all(demit_client_session_t *session, demit_reply_to_t to, demit_result_t result)
@@ -130,8 +128,7 @@ static void result_taken(demit_client_session_t *session, uint32_t index)
     result_for_one(session, index, DEMIT_REPLY_TO_MESSAGE, relayed ? DEMIT_RESULT_RELAYED : DEMIT_RESULT_DELIVERED);
 }
 
-/* ---- what is heard ------------------------------------------------------------------------------------------------
- */
+/* ---- what is heard ----------------------------------------------------------------------------------------------- */
 
 /* The peer does not want to talk to us at all. */
 static void heard_no(demit_client_session_t *session)
@@ -257,8 +254,7 @@ static void heard_quit(demit_client_session_t *session)
     demit_client_lose(session, DEMIT_RESULT_DEFERRED, "4.4.2", "done", false);
 }
 
-/* ---- the table ----------------------------------------------------------------------------------------------------
- */
+/* ---- the table --------------------------------------------------------------------------------------------------- */
 
 typedef enum patience { PATIENCE_GREETING, PATIENCE_MAIL, PATIENCE_RCPT, PATIENCE_BODY, PATIENCE_PARTING } patience_t;
 
@@ -304,8 +300,7 @@ int64_t demit_client_step_timeout_us(const demit_client_session_t *session, demi
     return session->body_timeout_us;
 }
 
-/* ---- saying and hearing -------------------------------------------------------------------------------------------
- */
+/* ---- saying and hearing ------------------------------------------------------------------------------------------ */
 
 static void expect(demit_client_session_t *session, demit_client_step_t step)
 {

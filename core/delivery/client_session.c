@@ -9,8 +9,7 @@
 #include "core/delivery/client_command.h"
 #include "core/delivery/client_outcome.h"
 
-/* ---- the end ------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 void demit_client_lose(demit_client_session_t *session, demit_result_t result, const char *status,
                        const char *diagnostic, bool is_smtp)
@@ -130,8 +129,7 @@ static void on_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_
     apr_pool_destroy(session->pool);
 }
 
-/* ---- time ---------------------------------------------------------------------------------------------------------
- */
+/* ---- time -------------------------------------------------------------------------------------------------------- */
 
 /* Starts the clock for what comes next, or stops it. */
 static void arm(demit_client_session_t *session)
@@ -160,8 +158,7 @@ static void on_timer(demit_timer_t *timer)
     }
 }
 
-/* ---- events -------------------------------------------------------------------------------------------------------
- */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 /* Whether LISTEN is what one reaches at the local address PEER. */
 static bool is_listener_at(const demit_listen_settings_t *listen, apr_sockaddr_t *peer, apr_pool_t *pool)
@@ -264,8 +261,7 @@ static void on_body_change(void *baton)
     arm(session);
 }
 
-/* ---- what the owner calls -----------------------------------------------------------------------------------------
- */
+/* ---- what the owner calls ---------------------------------------------------------------------------------------- */
 
 static const demit_conn_handler_t handler = {on_connected, on_input, on_drained, on_close};
 

@@ -83,8 +83,7 @@ struct demit_client_session {
     demit_client_loss_t loss;
 };
 
-/* ---- life: client_session.c ---------------------------------------------------------------------------------------
- */
+/* ---- life: client_session.c -------------------------------------------------------------------------------------- */
 
 /* Ends the connection. The first reason stands. */
 void demit_client_lose(demit_client_session_t *session, demit_result_t result, const char *status,
@@ -99,8 +98,7 @@ void demit_client_greeted(demit_client_session_t *session);
 /* Every recipient has a result: reports, and tells the owner. */
 void demit_client_transaction_over(demit_client_session_t *session);
 
-/* ---- dialogue: client_dialogue.c ----------------------------------------------------------------------------------
- */
+/* ---- dialogue: client_dialogue.c --------------------------------------------------------------------------------- */
 
 /* Name of STEP for a diagnostic. */
 const char *demit_client_step_name(demit_client_step_t step);

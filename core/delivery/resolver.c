@@ -58,8 +58,7 @@ struct demit_resolver {
     bool stopping;
 };
 
-/* ---- sockets ------------------------------------------------------------------------------------------------------
- */
+/* ---- sockets ----------------------------------------------------------------------------------------------------- */
 
 static dns_socket_t *find_socket(demit_resolver_t *resolver, int fd)
 {
@@ -129,8 +128,7 @@ static void on_socket_state(void *baton, ares_socket_t fd, int readable, int wri
     }
 }
 
-/* ---- one lookup ---------------------------------------------------------------------------------------------------
- */
+/* ---- one lookup -------------------------------------------------------------------------------------------------- */
 
 static demit_dns_result_t result_of(int status)
 {
@@ -356,8 +354,7 @@ static void begin(demit_lookup_t *lookup)
     ares_query(resolver->channel, lookup->name, DNS_CLASS_IN, DNS_TYPE_MX, on_exchangers, lookup);
 }
 
-/* ---- the thread ---------------------------------------------------------------------------------------------------
- */
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
 
 static bool take_questions(demit_resolver_t *resolver)
 {
@@ -413,8 +410,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
     return NULL;
 }
 
-/* ---- from outside -------------------------------------------------------------------------------------------------
- */
+/* ---- from outside ------------------------------------------------------------------------------------------------ */
 
 static apr_status_t open_channel(demit_resolver_t *resolver, const demit_settings_t *settings)
 {

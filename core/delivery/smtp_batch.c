@@ -46,8 +46,7 @@ struct demit_smtp_batch {
 static void go_on(demit_smtp_batch_t *batch);
 static void try_hop(demit_smtp_batch_t *batch);
 
-/* ---- the end ------------------------------------------------------------------------------------------------------
- */
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
 
 static void finish(demit_smtp_batch_t *batch)
 {
@@ -86,8 +85,7 @@ static void give_up(demit_smtp_batch_t *batch, const demit_client_loss_t *why, c
     give_back(batch);
 }
 
-/* ---- at work ------------------------------------------------------------------------------------------------------
- */
+/* ---- at work ----------------------------------------------------------------------------------------------------- */
 
 static void feed(demit_smtp_batch_t *batch)
 {
@@ -177,8 +175,7 @@ static void on_lost(void *baton, demit_client_session_t *session, const demit_cl
 
 static const demit_client_owner_t batch_owner = {on_ready, on_finished, on_lost};
 
-/* ---- the way there ------------------------------------------------------------------------------------------------
- */
+/* ---- the way there ----------------------------------------------------------------------------------------------- */
 
 static void try_hop(demit_smtp_batch_t *batch)
 {
@@ -276,8 +273,7 @@ static void go_on(demit_smtp_batch_t *batch)
     }
 }
 
-/* ---- what the lane calls ------------------------------------------------------------------------------------------
- */
+/* ---- what the lane calls ----------------------------------------------------------------------------------------- */
 
 demit_smtp_batch_t *demit_smtp_batch_create(demit_delivery_t **deliveries, uint32_t count)
 {

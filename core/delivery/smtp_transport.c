@@ -23,8 +23,7 @@ typedef struct smtp_transport {
     void *stopped_baton;
 } smtp_transport_t;
 
-/* ---- idle connections: on the loop --------------------------------------------------------------------------------
- */
+/* ---- idle connections: on the loop ------------------------------------------------------------------------------- */
 
 static void unlist(demit_smtp_lane_t *lane, demit_client_session_t *session)
 {
@@ -88,8 +87,7 @@ void demit_smtp_lane_give(demit_smtp_lane_t *lane, demit_client_session_t *sessi
     demit_client_session_rest(session, idle_us);
 }
 
-/* ---- the end: on the loop -----------------------------------------------------------------------------------------
- */
+/* ---- the end: on the loop ---------------------------------------------------------------------------------------- */
 
 void demit_smtp_lane_check(demit_smtp_lane_t *lane)
 {
@@ -136,8 +134,7 @@ static void on_quiet(demit_client_context_t *context)
     demit_smtp_lane_check((demit_smtp_lane_t *)context);
 }
 
-/* ---- what the queue calls -----------------------------------------------------------------------------------------
- */
+/* ---- what the queue calls ---------------------------------------------------------------------------------------- */
 
 /* Deliveries of one destination meet on one loop, where its idle connections are. */
 static demit_smtp_lane_t *lane_for(smtp_transport_t *transport, const char *key)

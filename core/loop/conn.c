@@ -150,8 +150,7 @@ static void on_deadline(demit_timer_t *timer)
     die(conn, DEMIT_CONN_FAILED, APR_TIMEUP);
 }
 
-/* ---- outgoing ------------------------------------------------------------------------------------------------------
- */
+/* ---- outgoing ---------------------------------------------------------------------------------------------------- */
 
 static apr_status_t begin_connect(demit_conn_t *conn, const demit_connect_t *target)
 {
@@ -235,8 +234,7 @@ static void finish_connect(demit_conn_t *conn)
     mark_dirty(conn); /* what was written before the connection stood */
 }
 
-/* ---- input ----------------------------------------------------------------------------------------------------------
- */
+/* ---- input ------------------------------------------------------------------------------------------------------- */
 
 /* Makes room for NEEDED bytes in a buffer that doubles. */
 static bool reserve(char **buffer, size_t *capacity, size_t needed)
@@ -377,8 +375,7 @@ static void read_and_forget(demit_conn_t *conn)
     }
 }
 
-/* ---- output
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------------------------------ */
 
 /* Everything is sent and the connection is to be closed. */
 static void finish_close(demit_conn_t *conn)
@@ -441,8 +438,7 @@ static void send_output(demit_conn_t *conn)
     all_sent(conn);
 }
 
-/* ---- events and the end of the round
- * --------------------------------------------------------------------------------- */
+/* ---- events and the end of the round ----------------------------------------------------------------------------- */
 
 static void on_conn_event(demit_pollee_t *pollee, apr_int16_t events)
 {
@@ -499,8 +495,7 @@ void demit_conns_finish_round(demit_loop_t *loop)
     }
 }
 
-/* ---- what sessions call
- * ------------------------------------------------------------------------------------------------ */
+/* ---- what sessions call ------------------------------------------------------------------------------------------ */
 
 void demit_conn_set_handler(demit_conn_t *conn, const demit_conn_handler_t *handler, void *baton)
 {

@@ -86,8 +86,7 @@ static void proceed_helo(demit_session_t *session, const command_t *command)
     greet(session, command, false);
 }
 
-/* ---- MAIL, RCPT ---------------------------------------------------------------------------------------------------
- */
+/* ---- MAIL, RCPT -------------------------------------------------------------------------------------------------- */
 
 /* The reply to what the grammar says about MAIL or RCPT, in COMMAND; NULL when it is content. */
 static const char *grammar_reply(command_t *command, demit_grammar_error_t error, const char *address_code,
@@ -170,8 +169,7 @@ static void proceed_rcpt(demit_session_t *session, const command_t *command)
     demit_rcpt_proceed(session, &command->parsed.rcpt);
 }
 
-/* ---- DATA, BDAT ---------------------------------------------------------------------------------------------------
- */
+/* ---- DATA, BDAT -------------------------------------------------------------------------------------------------- */
 
 static void proceed_data(demit_session_t *session, const command_t *command)
 {
@@ -206,8 +204,7 @@ static void refuse_bdat(demit_session_t *session, command_t *command, const char
     }
 }
 
-/* ---- the others ----------------------------------------------------------------------------------------------------
- */
+/* ---- the others -------------------------------------------------------------------------------------------------- */
 
 static void proceed_rset(demit_session_t *session, const command_t *command)
 {
@@ -249,8 +246,7 @@ static const verb_t verbs[] = {
     {"CONNECT", ANY_TIME, HANGS_UP, NULL, NULL, NULL},
 };
 
-/* ---- running one ---------------------------------------------------------------------------------------------------
- */
+/* ---- running one ------------------------------------------------------------------------------------------------- */
 
 static const verb_t *find_verb(demit_slice_t word)
 {

@@ -70,8 +70,7 @@ static void welcome(demit_session_t *session, const char *address)
     demit_session_reply(session, "250 2.1.5 Ok");
 }
 
-/* ---- the look for a mailbox ---------------------------------------------------------------------------------------
- */
+/* ---- the look for a mailbox -------------------------------------------------------------------------------------- */
 
 /* A disk worker. Between submit and post the session touches none of the check's fields. */
 static void look(demit_task_t *task)

@@ -94,8 +94,7 @@ void demit_receive_committed(demit_session_t *session)
     demit_session_go_on(session);
 }
 
-/* ---- the text -----------------------------------------------------------------------------------------------------
- */
+/* ---- the text ---------------------------------------------------------------------------------------------------- */
 
 /*
  * Stores up to SIZE bytes, until the message ends (*END) or the spool has no room. Returns how many were consumed.
@@ -144,8 +143,7 @@ size_t demit_receive_data(demit_session_t *session, const char *bytes, size_t si
     return done;
 }
 
-/* ---- BDAT ----------------------------------------------------------------------------------------------------------
- */
+/* ---- BDAT -------------------------------------------------------------------------------------------------------- */
 
 /* All bytes of the chunk were consumed. */
 static void finish_chunk(demit_session_t *session)

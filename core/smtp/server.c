@@ -15,8 +15,7 @@ static const char stopping[] = "421 4.3.2 The server is stopping\r\n";
 static const char too_many[] = "421 4.7.0 Too many connections from your address\r\n";
 static const char out_of_memory[] = "421 4.3.1 Out of memory, try again later\r\n";
 
-/* ---- shards ---------------------------------------------------------------------------------------------------------
- */
+/* ---- shards ------------------------------------------------------------------------------------------------------ */
 
 static void drain_shard(demit_task_t *task)
 {
@@ -84,8 +83,7 @@ static apr_status_t destroy_shards(void *baton)
     return APR_SUCCESS;
 }
 
-/* ---- accepting ------------------------------------------------------------------------------------------------------
- */
+/* ---- accepting --------------------------------------------------------------------------------------------------- */
 
 static size_t ignore_input(demit_conn_t *conn, void *baton, const char *bytes, size_t size)
 {
@@ -144,8 +142,7 @@ static bool on_accept(demit_conn_t *conn, void *baton)
     return true;
 }
 
-/* ---- the public face
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the public face --------------------------------------------------------------------------------------------- */
 
 /* Whether the client of a Unix socket may relay: it is on this machine, as 127.0.0.1 is. */
 static bool loopback_may_relay(const demit_settings_t *settings, apr_pool_t *pool)

@@ -5,8 +5,7 @@
 
 #include "demit/log.h"
 
-/* ---- state and replies ----------------------------------------------------------------------------------------------
- */
+/* ---- state and replies ------------------------------------------------------------------------------------------- */
 
 static const char *state_name(demit_session_state_t state)
 {
@@ -84,8 +83,7 @@ void demit_session_refuse(demit_session_t *session, const char *text, const char
     demit_session_reply(session, text);
 }
 
-/* ---- waiting
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------------------------------------- */
 
 void demit_session_wait(demit_session_t *session, demit_wait_t reason)
 {
@@ -121,8 +119,7 @@ void demit_session_go_on(demit_session_t *session)
     demit_conn_resume(session->conn);
 }
 
-/* ---- clocks
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- clocks ------------------------------------------------------------------------------------------------------ */
 
 static void command_time_is_over(demit_timer_t *timer)
 {
@@ -151,8 +148,7 @@ static void session_time_is_over(demit_timer_t *timer)
     demit_session_leave_if_due(session);
 }
 
-/* ---- input
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- input ------------------------------------------------------------------------------------------------------- */
 
 /* Throws away up to and including the end of a line that is too long. Its CR may have come before. */
 static size_t skip_line(demit_session_t *session, const char *bytes, size_t size)
@@ -269,8 +265,7 @@ static void on_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_
 static const demit_conn_handler_t handler = {
     .on_connected = NULL, .on_input = on_input, .on_drained = on_drained, .on_close = on_close};
 
-/* ---- the beginning
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- the beginning ----------------------------------------------------------------------------------------------- */
 
 static bool is_relay_host(const demit_settings_t *settings, apr_sockaddr_t *peer)
 {

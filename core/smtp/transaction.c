@@ -7,8 +7,7 @@
 
 #include "demit/log.h"
 
-/* ---- life ---------------------------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------------------------------- */
 
 static apr_pool_t *take_pool(demit_shard_t *shard)
 {
@@ -118,8 +117,7 @@ bool demit_transaction_bury(demit_transaction_t *transaction)
     return true;
 }
 
-/* ---- storing ------------------------------------------------------------------------------------------------------
- */
+/* ---- storing ----------------------------------------------------------------------------------------------------- */
 
 demit_failure_t demit_failure_of(apr_status_t status)
 {
@@ -331,8 +329,7 @@ const char *demit_transaction_verdict(const demit_transaction_t *transaction)
     return NULL;
 }
 
-/* ---- committing ---------------------------------------------------------------------------------------------------
- */
+/* ---- committing -------------------------------------------------------------------------------------------------- */
 
 /* Committer's thread. After the post the loop may destroy TRANSACTION at any moment. */
 static void on_done(void *baton, apr_status_t status, demit_spool_location_t location)

@@ -60,8 +60,7 @@ typedef struct spool_segment {
     uint32_t elder_count, elder_capacity;
 } spool_segment_t;
 
-/* ---- requests to the committer -------------------------------------------------------------------------------------
- */
+/* ---- requests to the committer ----------------------------------------------------------------------------------- */
 
 typedef struct spool_request spool_request_t;
 
@@ -101,8 +100,7 @@ typedef struct spool_tracked {
 typedef struct spool_ticket spool_ticket_t; /* a message that the mover was asked to move: compact.h */
 typedef struct spool_compaction spool_compaction_t;
 
-/* ---- the committer's own -------------------------------------------------------------------------------------------
- */
+/* ---- the committer's own ----------------------------------------------------------------------------------------- */
 
 typedef struct spool_committer {
     spool_request_t *first, **last; /* taken from the stack, in order */
@@ -178,8 +176,7 @@ struct demit_spool {
     bool recovered, has_mover, maintenance_queued, maintenance_again, closing;
 };
 
-/* ---- directory.c: files and their names
- * ------------------------------------------------------------------------------ */
+/* ---- directory.c: files and their names -------------------------------------------------------------------------- */
 
 typedef enum spool_file_kind {
     SPOOL_FILE_OTHER,
@@ -207,8 +204,7 @@ apr_status_t spool_segment_begin(demit_spool_t *spool, bool privileged);
 /* The committer lets go of its segment; ABANDONED: because a write or a sync failed. */
 void spool_segment_leave(demit_spool_t *spool, bool abandoned);
 
-/* ---- segments.c: what is alive where. With spool->lock held unless it says otherwise
- * ---------------------------------- */
+/* ---- segments.c: what is alive where. With spool->lock held unless it says otherwise ----------------------------- */
 
 void spool_lock(demit_spool_t *spool);
 void spool_unlock(demit_spool_t *spool);
@@ -240,15 +236,13 @@ static inline demit_spool_location_t spool_location(uint32_t segment, uint64_t o
     return (demit_spool_location_t){segment, (uint32_t)(offset / SPOOL_ALIGN)};
 }
 
-/* ---- committer.c
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- committer.c ------------------------------------------------------------------------------------------------- */
 
 /* Hands REQUEST to the committer. Any thread; never blocks on a disk. */
 void spool_submit(demit_spool_t *spool, spool_request_t *request);
 void *spool_committer_main(apr_thread_t *thread, void *baton);
 
-/* ---- outcome.c
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- outcome.c --------------------------------------------------------------------------------------------------- */
 
 /* Sets the target of the encoded outcome inside REQUEST, and makes a ticket of its message stale. Committer. */
 void spool_outcome_aim(demit_spool_t *spool, unsigned char *encoded, size_t size);
@@ -258,15 +252,13 @@ void spool_outcome_apply(demit_spool_t *spool, const unsigned char *encoded, siz
 apr_status_t spool_outcome_carry(demit_spool_t *spool, const unsigned char *encoded, size_t size,
                                  demit_spool_done_fn *on_done, void *baton);
 
-/* ---- writer.c
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- writer.c ---------------------------------------------------------------------------------------------------- */
 
 /* As demit_spool_begin() and demit_spool_commit(), for a message that is moved. */
 apr_status_t spool_writer_begin_move(demit_spool_writer_t **writer, spool_ticket_t *ticket,
                                      void (*on_room)(void *baton), void *baton);
 
-/* ---- maintain.c, compact.c
- * ---------------------------------------------------------------------------------------------- */
+/* ---- maintain.c, compact.c --------------------------------------------------------------------------------------- */
 
 /* Something may be there to recycle, prepare or compact: has a worker look. Locked; any thread. */
 void spool_maintain(demit_spool_t *spool);

@@ -86,8 +86,7 @@ struct demit_transport {
 /* Gives a delivery back with its results. Any thread. */
 void demit_queue_report(demit_queue_t *queue, demit_delivery_t *delivery);
 
-/* ---- transports
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- transports -------------------------------------------------------------------------------------------------- */
 
 typedef struct demit_transport_options {
     demit_queue_t *queue;
@@ -114,8 +113,7 @@ apr_status_t demit_transport_maildir_create(demit_transport_t **transport, const
 apr_status_t demit_maildir_exists(const demit_domain_settings_t *domain, const char *domain_name,
                                   const char *local_part, apr_pool_t *scratch_pool) __attribute__((warn_unused_result));
 
-/* ---- DNS
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- DNS --------------------------------------------------------------------------------------------------------- */
 
 /*
  * Makes the resolver (c-ares) and reads the system's resolver files, so that a chroot does not matter later. Starts no
@@ -128,8 +126,7 @@ apr_status_t demit_resolver_start(demit_resolver_t *resolver) __attribute__((war
 /* Ends the thread, if it runs, and frees everything. */
 void demit_resolver_stop(demit_resolver_t *resolver);
 
-/* ---- the queue
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- the queue --------------------------------------------------------------------------------------------------- */
 
 typedef struct demit_queue_options {
     demit_spool_t *spool;
@@ -194,8 +191,7 @@ void demit_queue_each_message(demit_queue_t *queue, const char *domain, uint64_t
 bool demit_queue_find_message(demit_queue_t *queue, uint64_t id,
                               void (*each)(void *baton, const demit_queue_message_view_t *view), void *baton);
 
-/* ---- DSNs (RFC 3461, 3464)
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- DSNs (RFC 3461, 3464) --------------------------------------------------------------------------------------- */
 
 typedef enum demit_dsn_action {
     DEMIT_DSN_FAILED,

@@ -107,8 +107,7 @@ int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *b
 /* One line for the log: `user=ecuser uid=990 gid=990 groups=- kept=cap_net_bind_service chroot=- backend=linux`. */
 void demit_identity_summary(const demit_identity_t *identity, char *line, size_t size);
 
-/* ---- the peer of a Unix socket ------------------------------------------------------------------------------------
- */
+/* ---- the peer of a Unix socket ----------------------------------------------------------------------------------- */
 
 typedef struct demit_peer {
     uid_t uid;
@@ -125,8 +124,7 @@ int demit_os_group_resolve(demit_os_group_t **group, const char *name, demit_os_
 bool demit_os_group_has(const demit_os_group_t *group, uid_t uid, gid_t gid);
 void demit_os_group_free(demit_os_group_t *group);
 
-/* ---- the start ------------------------------------------------------------------------------------------------------
- */
+/* ---- the start --------------------------------------------------------------------------------------------------- */
 
 /*
  * Descriptors 0 to 2 open (on /dev/null if they were not), every other closed; environment reduced to a list (PATH,
@@ -181,8 +179,7 @@ int demit_os_make_directory(const char *directory, mode_t mode, uid_t uid, gid_t
 /* Signals become bytes on a descriptor that a loop can wait on: 'T' (TERM, INT), 'H' (HUP), 'U' (USR1). */
 int demit_os_signals(int *fd) DEMIT_CHECKED;
 
-/* ---- syslog, readiness, clocks, processors
- * ---------------------------------------------------------------------------- */
+/* ---- syslog, readiness, clocks, processors ----------------------------------------------------------------------- */
 
 /* openlog(3) with LOG_NDELAY, so that it works in a chroot. */
 void demit_os_syslog_open(void);
@@ -200,8 +197,7 @@ unsigned demit_os_processors(void);
 /* Names the calling thread, for ps and debuggers; harmless where the system cannot. Any thread. */
 void demit_os_name_thread(const char *name);
 
-/* ---- files: below a directory, without following links. Any thread; may block.
- * ----------------------------------------- */
+/* ---- files: below a directory, without following links. Any thread; may block. ----------------------------------- */
 
 /*
  * openat(2) of RELATIVE below DIRECTORY_FD, no component of which may be a symbolic link or "..": ELOOP, EINVAL.

@@ -55,8 +55,7 @@ void demit_smtp_server_drain(demit_smtp_server_t *server);
 /* Any thread. */
 void demit_smtp_statistics(const demit_smtp_server_t *server, demit_smtp_statistics_t *statistics);
 
-/* ---- grammar (pure; no state, no I/O), shared with the client and the configuration
- * ------------------------------------ */
+/* ---- grammar (pure; no state, no I/O), shared with the client and the configuration ------------------------------ */
 
 typedef struct demit_address {
     const char *local_part; /* exactly as written, quotes included */

@@ -114,8 +114,7 @@ struct demit_spool_outcome {
 void demit_spool_record_outcome(demit_spool_t *spool, const demit_spool_outcome_t *outcome,
                                 demit_spool_done_fn *on_done, void *baton);
 
-/* ---- reading: may block on the disk; disk workers only ------------------------------------------------------------
- */
+/* ---- reading: may block on the disk; disk workers only ----------------------------------------------------------- */
 
 /* Opens a message. Its segments stay in place until demit_spool_reader_close(). ENVELOPE may be NULL. */
 apr_status_t demit_spool_reader_open(demit_spool_reader_t **reader, demit_envelope_t **envelope, demit_spool_t *spool,
@@ -129,8 +128,7 @@ uint64_t demit_spool_reader_size(const demit_spool_reader_t *reader);
 apr_status_t demit_spool_reader_verify(demit_spool_reader_t *reader) __attribute__((warn_unused_result));
 void demit_spool_reader_close(demit_spool_reader_t *reader);
 
-/* ---- recovery ------------------------------------------------------------------------------------------------------
- */
+/* ---- recovery ---------------------------------------------------------------------------------------------------- */
 
 typedef struct demit_spool_recovery {
     uint64_t messages; /* alive */
@@ -150,8 +148,7 @@ apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *r
                                               demit_spool_location_t location),
                                  void *baton, apr_pool_t *pool) __attribute__((warn_unused_result));
 
-/* ---- compaction
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- compaction -------------------------------------------------------------------------------------------------- */
 
 /*
  * Tells the spool whom to ask when a segment that is mostly gone is to be emptied. MOVE runs in a disk worker for a
@@ -170,8 +167,7 @@ void demit_spool_set_mover(demit_spool_t *spool, const demit_spool_mover_t *move
 void demit_spool_move(demit_spool_t *spool, void *ticket, demit_envelope_t *envelope);
 void demit_spool_move_skip(demit_spool_t *spool, void *ticket);
 
-/* ---- looking at it
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- looking at it ----------------------------------------------------------------------------------------------- */
 
 typedef struct demit_spool_statistics {
     uint64_t batches, syncs, records, bytes_written;

@@ -14,8 +14,7 @@
 
 fake_world_t fake;
 
-/* ---- core/config
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- core/config ------------------------------------------------------------------------------------------------- */
 
 bool demit_domain_matches(const char *pattern, const char *domain)
 {
@@ -45,8 +44,7 @@ bool demit_settings_is_local(const demit_settings_t *settings, const char *domai
            (one->delivery_method == DEMIT_DELIVER_MAILDIR || one->delivery_method == DEMIT_DELIVER_LMTP);
 }
 
-/* ---- settings
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 static demit_domain_settings_t *add_domain(const char *name, demit_delivery_method_t method)
 {

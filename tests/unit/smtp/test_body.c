@@ -45,8 +45,7 @@ static bool header_is_over(const outcome_t *outcome)
     return false;
 }
 
-/* ---- the model
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- the model --------------------------------------------------------------------------------------------------- */
 
 static void model_lone(outcome_t *outcome, char byte, const demit_settings_t *settings)
 {
@@ -114,8 +113,7 @@ static uint32_t model_flags(const outcome_t *outcome, bool dots)
     return flags | (dots || whole ? 0U : (uint32_t)DEMIT_MESSAGE_NO_FINAL_CRLF);
 }
 
-/* ---- the real thing
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- the real thing ---------------------------------------------------------------------------------------------- */
 
 static void feed(outcome_t *outcome, demit_body_t *body, const char *bytes, size_t size)
 {
@@ -219,8 +217,7 @@ static void test_long_strings(void **state)
     }
 }
 
-/* ---- lines
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
 
 static uint32_t flags_of_line(size_t length, size_t step)
 {
@@ -289,8 +286,7 @@ static void test_far_ahead(void **state)
     }
 }
 
-/* ---- headers
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- headers ----------------------------------------------------------------------------------------------------- */
 
 typedef struct header_row {
     const char *text;
@@ -374,8 +370,7 @@ static void test_8bit(void **state)
     }
 }
 
-/* ---- the trace header
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- the trace header -------------------------------------------------------------------------------------------- */
 
 static void test_trace(void **state)
 {

@@ -328,8 +328,7 @@ static const dialogue_t dialogues[] = {
      "Received: a\r\nReceived: b\r\nReceived: c\r\nReceived: d\r\nReceived: e\r\n\r\nx\r\n|", NULL, NULL, 0},
 };
 
-/* ---- running them
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- running them ------------------------------------------------------------------------------------------------ */
 
 typedef struct result {
     char *output;

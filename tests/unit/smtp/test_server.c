@@ -48,8 +48,7 @@ static demit_conn_t *greet(const char *address)
     return conn;
 }
 
-/* ---- clocks
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- clocks ------------------------------------------------------------------------------------------------------ */
 
 static void test_command_timeout(void **state)
 {
@@ -100,8 +99,7 @@ static void test_session_timeout(void **state)
     assert_true(fake_is_closed(conn));
 }
 
-/* ---- a client that does not read -----------------------------------------------------------------------------------
- */
+/* ---- a client that does not read --------------------------------------------------------------------------------- */
 
 static void test_stalled_client(void **state)
 {
@@ -120,8 +118,7 @@ static void test_stalled_client(void **state)
     hear(conn, "250 2.0.0 Ok\r\n");
 }
 
-/* ---- limits
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- limits ------------------------------------------------------------------------------------------------------ */
 
 /* The limit is read when the server is made. */
 static void limit_connections(uint32_t limit)
@@ -227,8 +224,7 @@ static void test_statistics(void **state)
                                        "reply=550 5.7.1 Relaying denied\n"));
 }
 
-/* ---- draining
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- draining ---------------------------------------------------------------------------------------------------- */
 
 static void test_drain(void **state)
 {
@@ -272,8 +268,7 @@ static void test_drain(void **state)
     assert_int_equal(fake.accepted, 3);
 }
 
-/* ---- long lines
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- long lines -------------------------------------------------------------------------------------------------- */
 
 /* A command line of SIZE bytes, CRLF included, in pieces of STEP. */
 static void long_line(size_t size, size_t step, const char *answer)
@@ -334,8 +329,7 @@ static void test_a_long_text_line(void **state)
     free(text);
 }
 
-/* ---- junk
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- junk -------------------------------------------------------------------------------------------------------- */
 
 static const char *const scraps[] = {"EHLO x\r\n",
                                      "HELO x\r\n",

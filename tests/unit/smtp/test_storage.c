@@ -84,8 +84,7 @@ static void expect_good_message(void)
     assert_int_equal(fake.message_count, before + 1);
 }
 
-/* ---- errors
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------------------------------------ */
 
 static const struct {
     apr_status_t status;
@@ -236,8 +235,7 @@ static void test_a_large_message_needs_little_memory(void **state)
     hear_at_last("250 2.0.0");
 }
 
-/* ---- late answers ---------------------------------------------------------------------------------------------------
- */
+/* ---- late answers ------------------------------------------------------------------------------------------------ */
 
 static void test_commands_wait_for_the_commit(void **state)
 {
@@ -304,8 +302,7 @@ static void test_the_session_ends_after_the_commit(void **state)
     assert_true(fake_is_closed(conn));
 }
 
-/* ---- clients that leave
- * ------------------------------------------------------------------------------------------------ */
+/* ---- clients that leave ------------------------------------------------------------------------------------------ */
 
 static const char long_dialogue[] =
     START TO_DATA TEXT "RSET\r\n" TO_BDAT "BDAT 5\r\nx\r\n\r\nBDAT 3 LAST\r\n\r\n\r" TO_DATA "\n\r\n.\r\n" TO_DATA TEXT;
@@ -343,8 +340,7 @@ static void test_leaving_anywhere(void **state)
     }
 }
 
-/* ---- what is stored
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- what is stored ---------------------------------------------------------------------------------------------- */
 
 static void test_envelope(void **state)
 {
@@ -449,8 +445,7 @@ static void test_non_ascii_alias(void **state)
     assert_string_equal(fake.messages[0].envelope.recipients[0].original, "utf-8;j\\x{F6}\\x{2B}@local.test");
 }
 
-/* ---- <postmaster>
- * ------------------------------------------------------------------------------------------------------------ */
+/* ---- <postmaster> ------------------------------------------------------------------------------------------------ */
 
 static const demit_domain_settings_t *domain_at(int index)
 {

@@ -26,8 +26,7 @@ static struct {
 } bench = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 static atomic_int open_readers;
 
-/* ---- the spool that is not there ----------------------------------------------------------------------------------
- */
+/* ---- the spool that is not there --------------------------------------------------------------------------------- */
 
 struct demit_spool_reader {
     const fake_message_t *message;
@@ -91,8 +90,7 @@ uint32_t fake_message_add(const fake_message_t *message)
     return index;
 }
 
-/* ---- the queue that is not there ----------------------------------------------------------------------------------
- */
+/* ---- the queue that is not there --------------------------------------------------------------------------------- */
 
 void demit_queue_report(demit_queue_t *queue, demit_delivery_t *delivery)
 {
@@ -128,8 +126,7 @@ static void wait_for(const uint32_t *counter, uint32_t wanted)
     assert_int_equal(seen, wanted);
 }
 
-/* ---- the bench ----------------------------------------------------------------------------------------------------
- */
+/* ---- the bench --------------------------------------------------------------------------------------------------- */
 
 void fixture_init(fixture_t *fixture)
 {

@@ -54,8 +54,7 @@ demit_delivery_t *deliver_text(fixture_t *fixture, const char *text, uint32_t fl
 void deliver_start(fixture_t *fixture, demit_delivery_t **deliveries, uint32_t count);
 void deliver_wait(uint32_t count);
 
-/* ---- the peer that follows a script -------------------------------------------------------------------------------
- */
+/* ---- the peer that follows a script ------------------------------------------------------------------------------ */
 
 /*
  * One connection's script, a list of lines:

@@ -31,8 +31,7 @@ static char *dnsmasq;
 static uint16_t dns_port;
 static pid_t dns_pid;
 
-/* ---- dnsmasq ------------------------------------------------------------------------------------------------------
- */
+/* ---- dnsmasq ----------------------------------------------------------------------------------------------------- */
 
 static void run_dnsmasq(void)
 {
@@ -98,8 +97,7 @@ static int stop_dnsmasq(void **state)
     return waitpid(dns_pid, NULL, 0) == dns_pid ? 0 : -1;
 }
 
-/* ---- the bench ----------------------------------------------------------------------------------------------------
- */
+/* ---- the bench --------------------------------------------------------------------------------------------------- */
 
 static void use_dns(uint16_t port)
 {
@@ -334,8 +332,7 @@ static void test_stop_while_asking(void **state)
     fixture_stop(&bench);
 }
 
-/* ---- a server that fails on purpose -------------------------------------------------------------------------------
- */
+/* ---- a server that fails on purpose ------------------------------------------------------------------------------ */
 
 enum { TYPE_A = 1, TYPE_MX = 15, SERVFAIL = 2 };
 

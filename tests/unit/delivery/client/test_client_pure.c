@@ -34,8 +34,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- replies ------------------------------------------------------------------------------------------------------
- */
+/* ---- replies ----------------------------------------------------------------------------------------------------- */
 
 /* Reads TEXT as it would come in pieces of PIECE bytes; writes what was understood to LOG. */
 static void read_in_pieces(const char *text, size_t size, size_t piece, char *log, size_t log_size)
@@ -196,8 +195,7 @@ static void test_offers(void **state)
     assert_false(offer.pipelining || offer.size || offer.dsn || offer.eightbit || offer.utf8);
 }
 
-/* ---- bodies -------------------------------------------------------------------------------------------------------
- */
+/* ---- bodies ------------------------------------------------------------------------------------------------------ */
 
 /* The plain definition of what the encoder does, on a whole text. */
 static size_t encode_plainly(const char *text, size_t size, unsigned flags, char *out)
@@ -266,8 +264,7 @@ static void test_encoding(void **state)
     check_encoding("a\r\nb", 4, DEMIT_MESSAGE_NO_FINAL_CRLF);
 }
 
-/* ---- routes -------------------------------------------------------------------------------------------------------
- */
+/* ---- routes ------------------------------------------------------------------------------------------------------ */
 
 static demit_domain_settings_t settings;
 static demit_route_request_t request;

@@ -254,8 +254,7 @@ static void test_ourselves(void **state)
     ourselves("127.0.0.9", DEMIT_RESULT_DEFERRED, "4.7.0");
 }
 
-/* ---- LMTP ---------------------------------------------------------------------------------------------------------
- */
+/* ---- LMTP -------------------------------------------------------------------------------------------------------- */
 
 #define LMTP_GREETING ">220 lmtp.test", "<LHLO demit.test", ">250-lmtp.test", ">250 PIPELINING"
 
@@ -354,8 +353,7 @@ static void test_lmtp_lost_between_replies(void **state)
     script_peer_free(peer);
 }
 
-/* ---- the stop -----------------------------------------------------------------------------------------------------
- */
+/* ---- the stop ---------------------------------------------------------------------------------------------------- */
 
 /* What is under way is finished; what was not begun comes back without a result. */
 static void test_stop_within_a_batch(void **state)

@@ -89,8 +89,7 @@ static void who_is_told_what(void **state)
     }
 }
 
-/* ---- delays -------------------------------------------------------------------------------------------------------
- */
+/* ---- delays ------------------------------------------------------------------------------------------------------ */
 
 static void delay_is_told_once(void **state)
 {
@@ -116,8 +115,7 @@ static void delay_is_told_once(void **state)
     fixture_free(f);
 }
 
-/* ---- what of the original is returned ------------------------------------------------------------------------------
- */
+/* ---- what of the original is returned ---------------------------------------------------------------------------- */
 
 static void what_is_returned(void **state)
 {
@@ -214,8 +212,7 @@ static void an_unreadable_original_is_left_out(void **state)
     fixture_free(f);
 }
 
-/* ---- flags: how the next hop must treat it -------------------------------------------------------------------------
- */
+/* ---- flags: how the next hop must treat it ----------------------------------------------------------------------- */
 
 static void flags_of_the_notification(void **state)
 {
