@@ -254,6 +254,8 @@ apr_status_t demit_spool_open(demit_spool_t **result, const demit_spool_options_
     }
     status = apr_thread_create(&spool->thread, NULL, spool_committer_main, spool, pool);
     if (status != APR_SUCCESS) {
+        /* pthread_create(3) says EAGAIN for "no resources", which here means that the lock is another's. */
+        status = APR_ENOMEM;
         goto no_thread;
     }
     *result = spool;
