@@ -107,6 +107,64 @@ int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *b
 /* One line for the log: `user=ecuser uid=990 gid=990 groups=- kept=cap_net_bind_service chroot=- backend=linux`. */
 void demit_identity_summary(const demit_identity_t *identity, char *line, size_t size);
 
+/* ---- sandbox: once the identity is verified, with one thread, before listen(2) ----------------------------------- */
+
+typedef enum demit_sandbox_access {
+    DEMIT_SANDBOX_READ,  /* read it, and everything below it */
+    DEMIT_SANDBOX_WRITE, /* the same, and create, write, rename and remove below it */
+} demit_sandbox_access_t;
+
+typedef struct demit_sandbox_path {
+    const char *path; /* as the process sees it then: inside the jail */
+    demit_sandbox_access_t access;
+    const char *option; /* what it is for: "SpoolBase", "Sandbox_Paths" */
+} demit_sandbox_path_t;
+
+/* What demitd needs from now on; everything else is taken as far as this system can. */
+typedef struct demit_sandbox_request {
+    const demit_sandbox_path_t *paths; /* one that is missing is passed over, and reported */
+    size_t path_count;
+    const uint16_t *ports; /* TCP ports that may be bound; port 0 (any free one) always may */
+    size_t port_count;
+} demit_sandbox_request_t;
+
+/* One thing that this system's sandbox can take: "file system", "TCP bind", "system calls", "promises". */
+typedef struct demit_sandbox_part {
+    const char *name;
+    const char *what; /* in the operator's words */
+    bool enforced;
+    const char *why_not; /* "" when it is: the kernel is too old, it was built without, … */
+} demit_sandbox_part_t;
+
+/* Tells what this kernel would enforce of REQUEST, part by part. Changes nothing. */
+int demit_sandbox_explain(const demit_sandbox_request_t *request,
+                          void (*each)(void *baton, const demit_sandbox_part_t *part), void *baton,
+                          demit_os_error_t *error) DEMIT_CHECKED;
+
+/*
+ * Enters the sandbox, for good and for every thread to come, and tells EACH part. A part that this kernel cannot
+ * enforce is a failure if REQUIRED, else it is told with ENFORCED false. Any other failure is fatal to the caller.
+ */
+int demit_sandbox_enter(const demit_sandbox_request_t *request, bool required,
+                        void (*each)(void *baton, const demit_sandbox_part_t *part), void *baton,
+                        demit_os_error_t *error) DEMIT_CHECKED;
+
+/*
+ * Tries one forbidden act for every part that was enforced; non-zero when one succeeded. Where a forbidden act ends the
+ * process (pledge(2)) a child commits it.
+ */
+int demit_sandbox_verify(const demit_sandbox_request_t *request, demit_os_error_t *error) DEMIT_CHECKED;
+
+/* What a descriptor that stays open is for. */
+typedef enum demit_descriptor_use {
+    DEMIT_DESCRIPTOR_LISTENER, /* accept(2), getsockname(2), options, poll(2) */
+    DEMIT_DESCRIPTOR_PID_FILE, /* its lock */
+    DEMIT_DESCRIPTOR_LOG,      /* append */
+    DEMIT_DESCRIPTOR_NOTIFY    /* send(2) */
+} demit_descriptor_use_t;
+/* Takes from FD every right that its use does not need (Capsicum). ENOTSUP: descriptors have no rights here. */
+int demit_os_limit_descriptor(int fd, demit_descriptor_use_t use) DEMIT_CHECKED;
+
 /* ---- the peer of a Unix socket ----------------------------------------------------------------------------------- */
 
 typedef struct demit_peer {
