@@ -1,5 +1,6 @@
 # demit_add_unit_test(NAME config_parser SOURCES … LIBRARIES … [WRAP read write] [LABEL unit])
-# A cmocka program; WRAP puts the linker's --wrap before the named libc functions, to inject faults.
+# A cmocka program; WRAP puts the linker's --wrap before the named functions of libraries, to inject
+# faults or to see them called.
 function(demit_add_unit_test)
   cmake_parse_arguments(T "ROOT" "NAME;LABEL" "SOURCES;LIBRARIES;WRAP" ${ARGN})
   if(NOT T_LABEL)

@@ -206,7 +206,22 @@ void spool_compact(demit_spool_t *spool)
 
 /* ---- going through it ---- */
 
-/* One thing less is under way; when it was the last, the scan goes on. */
+/*
+ * One thing less is under way: the only way down of the count, so that who waits for the end of it all looks again
+ * whatever it was. Returns whether it was the last; if not, the end may free COMPACTION as soon as the lock is let go.
+ * Locked.
+ */
+static bool count_down(spool_compaction_t *compaction)
+{
+    demit_spool_t *spool = compaction->spool;
+
+    if (spool->closing) {
+        (void)apr_thread_cond_broadcast(spool->maintenance_idle);
+    }
+    return --compaction->under_way == 0;
+}
+
+/* Something that was handed out is done; when it was the last, the scan goes on. */
 static void done_one(demit_spool_t *spool, bool failed)
 {
     spool_compaction_t *compaction;
@@ -215,10 +230,7 @@ static void done_one(demit_spool_t *spool, bool failed)
     spool_lock(spool);
     compaction = spool->compaction;
     compaction->failed |= failed;
-    last = --compaction->under_way == 0;
-    if (spool->closing) {
-        (void)apr_thread_cond_broadcast(spool->maintenance_idle);
-    }
+    last = count_down(compaction);
     spool_unlock(spool);
     if (last) {
         demit_workers_submit(spool->workers, &compaction->task);
@@ -289,15 +301,15 @@ static void show(spool_compaction_t *compaction, const spool_found_t *found)
     }
 }
 
-/* Whether enough is under way for now, the scan itself not counted. */
-static bool is_busy(spool_compaction_t *compaction)
+/* Whether more may be begun: not too much is under way, the scan itself not counted, and nobody waits for the end. */
+static bool may_go_on(spool_compaction_t *compaction)
 {
-    bool busy;
+    bool may;
 
     spool_lock(compaction->spool);
-    busy = compaction->under_way > UNDER_WAY_MAX;
+    may = compaction->under_way <= UNDER_WAY_MAX && !compaction->spool->closing;
     spool_unlock(compaction->spool);
-    return busy;
+    return may;
 }
 
 static void show_some(spool_compaction_t *compaction)
@@ -305,7 +317,7 @@ static void show_some(spool_compaction_t *compaction)
     spool_found_t found;
     spool_scan_event_t event;
 
-    while (!compaction->scanned && !is_busy(compaction)) {
+    while (!compaction->scanned && may_go_on(compaction)) {
         event = spool_scan_next(&compaction->scan, &found);
         if (event == SPOOL_SCAN_END) {
             compaction->scanned = true;
@@ -313,7 +325,7 @@ static void show_some(spool_compaction_t *compaction)
             show(compaction, &found);
         }
     }
-    while (compaction->scanned && compaction->owner_next < compaction->owner_count && !is_busy(compaction)) {
+    while (compaction->scanned && compaction->owner_next < compaction->owner_count && may_go_on(compaction)) {
         uint32_t i = compaction->owner_next++;
 
         ask(compaction, compaction->owners[i], compaction->owner_locations[i]);
@@ -337,7 +349,7 @@ static void step(demit_task_t *task)
     }
     show_some(compaction);
     spool_lock(spool);
-    idle = --compaction->under_way == 0;
+    idle = count_down(compaction);
     spool_unlock(spool);
     if (idle) {
         demit_workers_submit(spool->workers, &compaction->task);
