@@ -14,5 +14,5 @@ function(demit_add_unit_test)
   endforeach()
   add_test(NAME ${T_LABEL}/${T_NAME} COMMAND test_${T_NAME})
   # 77 is the exit code of a test that says why it cannot run here.
-  set_tests_properties(${T_LABEL}/${T_NAME} PROPERTIES LABELS ${T_LABEL} TIMEOUT 120 SKIP_RETURN_CODE 77)
+  set_tests_properties(${T_LABEL}/${T_NAME} PROPERTIES LABELS ${T_LABEL} TIMEOUT 400 SKIP_RETURN_CODE 77)
 endfunction()

@@ -134,6 +134,11 @@ static void test_harm_anywhere(void **state)
     model_destroy(&model);
 }
 
+static bool one_is_set_aside(void *baton)
+{
+    return count_files(baton, ".damaged") > 0;
+}
+
 /* One bit of a body: that message is set aside, all others are there. */
 static void test_one_bit(void **state)
 {
@@ -161,8 +166,7 @@ static void test_one_bit(void **state)
     /* When the rest of it is over the segment is kept for the operator. */
     for (int i = 0; i < 3; i += 2)
         assert_int_equal(note_final(fixture, id[i], location[i]), APR_SUCCESS);
-    for (int i = 0; i < 100 && count_files(fixture, ".damaged") == 0; i++)
-        usleep(20000);
+    assert_true(wait_until(one_is_set_aside, fixture, PATIENCE_MS));
     assert_int_equal(count_files(fixture, ".damaged"), 1);
     recovered_free(&recovered);
 }

@@ -25,6 +25,11 @@ static const struct {
     {SIM_PREAD, "pread", EIO, false},          {SIM_STAT, "stat", EIO, false},
 };
 
+static bool mail_is_taken(void *baton)
+{
+    return model_put(baton, 100) != SIZE_MAX;
+}
+
 /* One run with the AT-th call of the fault failing, and MORE after it. True: there was such a call. */
 static bool run(fixture_t *original, size_t fault, unsigned at, unsigned more)
 {
@@ -61,14 +66,8 @@ static bool run(fixture_t *original, size_t fault, unsigned at, unsigned more)
     reached = sim.failed > 0;
     sim.fail_at = 0;
     pthread_mutex_unlock(&sim.mutex);
-    if (model.refused > 0) { /* the trouble is over: within two seconds mail is taken again */
-        size_t index = SIZE_MAX;
-
-        for (int i = 0; i < 200 && index == SIZE_MAX; i++) {
-            usleep(10000);
-            index = model_put(&model, 100);
-        }
-        assert_int_not_equal(index, SIZE_MAX);
+    if (model.refused > 0) { /* the trouble is over: soon mail is taken again */
+        assert_true(wait_until(mail_is_taken, &model, PATIENCE_MS));
     }
     fixture_close(&fixture);
     assert_int_equal(model.moved + model.stayed, model.moves); /* each was told once how it ended */

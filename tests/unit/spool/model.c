@@ -32,17 +32,16 @@ static void move(void *baton, uint64_t id, demit_spool_location_t location, void
 {
     model_t *model = baton;
     model_message_t *message;
-    bool wanted, silent;
+    bool wanted;
 
     pthread_mutex_lock(&model->mutex);
     message = message_of(model, id);
-    wanted = message != NULL && message->state == MODEL_STORED && message->location.segment == location.segment &&
-             message->location.block == location.block;
+    wanted = message != NULL && message->state == MODEL_STORED && !message->reading &&
+             message->location.segment == location.segment && message->location.block == location.block;
+    if (wanted)
+        message->moving = true;
     model->moves += wanted;
-    silent = model->silent;
     pthread_mutex_unlock(&model->mutex);
-    if (silent)
-        return;
     if (wanted) {
         apr_pool_t *pool;
 
@@ -64,6 +63,7 @@ static void moved(void *baton, uint64_t id, demit_spool_location_t from, demit_s
     assert_non_null(message);
     assert_int_equal(message->location.segment, from.segment);
     message->location = to;
+    message->moving = false;
     if (to.segment == from.segment && to.block == from.block)
         model->stayed++;
     else
@@ -124,6 +124,48 @@ apr_status_t model_end(model_t *model, size_t index)
         pthread_mutex_unlock(&model->mutex);
     }
     return status;
+}
+
+typedef struct reading {
+    model_t *model;
+    size_t index;
+    model_message_t message; /* as it was then */
+} reading_t;
+
+static bool begin_reading(void *baton)
+{
+    reading_t *reading = baton;
+    model_message_t *message = &reading->model->messages[reading->index];
+
+    pthread_mutex_lock(&reading->model->mutex);
+    message->reading = !message->moving;
+    reading->message = *message;
+    pthread_mutex_unlock(&reading->model->mutex);
+    return reading->message.reading;
+}
+
+void model_assert_bodies(model_t *model)
+{
+    for (size_t i = 0; i < model->count; i++) {
+        reading_t reading = {.model = model, .index = i};
+
+        assert_true(wait_until(begin_reading, &reading, PATIENCE_MS));
+        if (reading.message.state == MODEL_STORED)
+            assert_body(model->fixture, reading.message.location, reading.message.id, reading.message.size);
+        pthread_mutex_lock(&model->mutex);
+        model->messages[i].reading = false;
+        pthread_mutex_unlock(&model->mutex);
+    }
+}
+
+unsigned model_moved(model_t *model)
+{
+    unsigned moved;
+
+    pthread_mutex_lock(&model->mutex);
+    moved = model->moved;
+    pthread_mutex_unlock(&model->mutex);
+    return moved;
 }
 
 typedef struct worker {

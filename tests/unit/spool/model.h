@@ -20,6 +20,7 @@ typedef struct model_message {
     size_t size;
     model_state_t state;
     demit_spool_location_t location;
+    bool moving, reading; /* never both: what is read is not moved, as in the queue */
 } model_message_t;
 
 typedef struct model {
@@ -28,7 +29,6 @@ typedef struct model {
     model_message_t *messages;
     size_t count;
     unsigned moves, moved, stayed, refused; /* agreed to, ended well, ended where they were; puts refused */
-    bool silent;                            /* never answers a question about moving */
 } model_t;
 
 void model_init(model_t *model, fixture_t *fixture);
@@ -39,6 +39,10 @@ void model_attach(model_t *model);
 size_t model_put(model_t *model, size_t size);
 /* Ends it and waits. */
 apr_status_t model_end(model_t *model, size_t index);
+/* Reads every message that is STORED, while others may be moved. */
+void model_assert_bodies(model_t *model);
+/* How many moves ended well so far, while there may be more. */
+unsigned model_moved(model_t *model);
 /* THREADS threads put COUNT messages each, and end all but each KEEP-th. */
 void model_load(model_t *model, unsigned threads, unsigned count, unsigned keep);
 

@@ -14,8 +14,6 @@
 #include <apr_thread_mutex.h>
 #include <apr_time.h>
 
-enum { WAIT_S = 30 }; /* for what takes milliseconds */
-
 /* ---- the fixture ---- */
 
 int fixture_setup(void **state)
@@ -146,12 +144,12 @@ static void give_room(void *baton)
 
 static void await(promise_t *promise, bool *what)
 {
-    apr_time_t deadline = apr_time_now() + apr_time_from_sec(WAIT_S);
+    apr_time_t deadline = apr_time_now() + apr_time_from_msec(PATIENCE_MS);
 
     apr_thread_mutex_lock(promise->mutex);
     while (!*what) {
         if (apr_time_now() > deadline)
-            fail_msg("nobody called back within %d seconds", WAIT_S);
+            fail_msg("nobody called back within %d ms", PATIENCE_MS);
         apr_thread_cond_timedwait(promise->cond, promise->mutex, apr_time_from_sec(1));
     }
     *what = false;
@@ -334,31 +332,40 @@ void put_among(fixture_t *fixture, size_t size, fillers_t *fillers, uint64_t *id
     free(body);
 }
 
-typedef struct witness {
+enum { WITNESSES_MAX = 64 };
+
+typedef struct witnesses {
     const fixture_t *fixture;
-    uint32_t segment;
-} witness_t;
+    uint32_t segments[WITNESSES_MAX];
+    unsigned count;
+} witnesses_t;
 
-static bool witness_is_gone(void *baton)
+static bool a_witness_is_gone(void *baton)
 {
-    const witness_t *witness = baton;
+    const witnesses_t *witnesses = baton;
 
-    return !segment_is_there(witness->fixture, witness->segment);
+    for (unsigned i = 0; i < witnesses->count; i++)
+        if (!segment_is_there(witnesses->fixture, witnesses->segments[i]))
+            return true;
+    return false;
 }
 
 void settle(fixture_t *fixture)
 {
-    /* Compaction may carry something into the witness, which then stays for a reason: call another one. */
-    for (int tries = 0; tries < WAIT_S / 2; tries++) {
-        witness_t witness = {.fixture = fixture};
+    witnesses_t witnesses = {.fixture = fixture};
+
+    /* Compaction may carry something into a witness, which then stays for a reason: call another one. */
+    while (witnesses.count < WITNESSES_MAX) {
         fillers_t fillers = {.count = 0};
+        uint32_t segment;
 
         fillers_put(fixture, &fillers);
         fillers_leave(fixture, &fillers, fillers.last_segment);
-        witness.segment = fillers.last_segment;
-        fillers_leave(fixture, &fillers, witness.segment);
+        segment = fillers.last_segment;
+        fillers_leave(fixture, &fillers, segment);
         fillers_end(fixture, &fillers);
-        if (wait_until(witness_is_gone, &witness, 2000))
+        witnesses.segments[witnesses.count++] = segment;
+        if (wait_until(a_witness_is_gone, &witnesses, PATIENCE_MS / WITNESSES_MAX))
             return;
     }
     fail_msg("nothing is recycled");

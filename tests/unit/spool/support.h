@@ -14,6 +14,7 @@
 #include "demit/spool.h"
 
 enum { TEST_SEGMENT = 64 * 1024, TEST_THRESHOLD = 4096, TEST_RECIPIENTS = 3 };
+enum { PATIENCE_MS = 120000 }; /* for what takes milliseconds, unless the disk is slow and the processor busy */
 
 typedef struct fixture {
     apr_pool_t *pool;
@@ -48,7 +49,7 @@ apr_status_t note_final(fixture_t *fixture, uint64_t id, demit_spool_location_t 
 /* Reads the message at LOCATION whole; its body must be make_body(ID, its size). */
 void assert_body(fixture_t *fixture, demit_spool_location_t location, uint64_t id, size_t size);
 
-/* Whether HOLDS comes true within TIMEOUT_MS. */
+/* Whether HOLDS comes true within TIMEOUT_MS, or somewhat more. */
 bool wait_until(bool (*holds)(void *baton), void *baton, unsigned timeout_ms);
 bool segment_is_there(const fixture_t *fixture, uint32_t number);
 

@@ -13,7 +13,7 @@
 
 #define WITH_SPOOL(test) cmocka_unit_test_setup_teardown(test, fixture_setup, fixture_teardown)
 
-enum { ASKED_MAX = 16, PATIENCE_MS = 30000 };
+enum { ASKED_MAX = 16 };
 
 typedef enum answer {
     ANSWER_SKIP, /* a delivery is under way, or it is over */
@@ -22,17 +22,20 @@ typedef enum answer {
     ANSWER_MOVE_NONSENSE /* with an envelope that cannot be stored */
 } answer_t;
 
-/* One message that the test has something to say about; all others are skipped. */
+/*
+ * One message that the test has something to say about; all others are skipped. So is this one when its answer was
+ * given and the end of that was heard: the test can look at what came of it, and nothing changes meanwhile.
+ */
 typedef struct asked {
     uint64_t id;
     size_t size;
     demit_spool_location_t location;
     answer_t answer;
     unsigned moves, told; /* agreed to; heard the end of */
-    bool moved;           /* the last one ended somewhere else */
+    bool moved;           /* it ended somewhere else */
 } asked_t;
 
-/* A queue that answers by the list. */
+/* A queue that answers by the list. With the mutex, until all are told. */
 typedef struct mover {
     pthread_mutex_t mutex;
     fixture_t *fixture;
@@ -107,6 +110,7 @@ static void moved(void *baton, uint64_t id, demit_spool_location_t from, demit_s
     asked->location = to;
     asked->moved = !is_same(from, to);
     asked->told++;
+    asked->answer = ANSWER_SKIP;
     pthread_mutex_unlock(&mover->mutex);
 }
 

@@ -144,6 +144,14 @@ static void test_a_bounce_ends_what_it_reports(void **state)
 
 /* ---- segments ---- */
 
+static bool one_segment_is_left(void *baton)
+{
+    demit_spool_statistics_t statistics;
+
+    demit_spool_statistics(baton, &statistics);
+    return statistics.segments == 1;
+}
+
 /* When everything in it is over a segment is used again, and nothing that stood in it ever comes back. */
 static void test_recycled_segments_stay_empty(void **state)
 {
@@ -169,13 +177,9 @@ static void test_recycled_segments_stay_empty(void **state)
                                                                 .location = model.messages[i].location,
                                                                 .final = true},
                                        NULL, NULL);
-        for (int i = 0; i < 100; i++) { /* all but the current one become free in the end */
-            demit_spool_statistics(fixture->spool, &statistics);
-            if (statistics.segments <= 1)
-                break;
-            usleep(20000);
-        }
-        assert_int_equal(statistics.segments, 1);
+        /* All but the current one become free in the end. */
+        assert_true(wait_until(one_segment_is_left, fixture->spool, PATIENCE_MS));
+        demit_spool_statistics(fixture->spool, &statistics);
         assert_true(statistics.segments_free > 0);
         fixture_close(fixture);
     }
@@ -216,13 +220,17 @@ static void test_old_records_do_not_pass(void **state)
     recovered_free(&recovered);
 }
 
+static bool some_are_moved(void *baton)
+{
+    return model_moved(baton) > 0;
+}
+
 /* Few live on in each segment: they are moved, with readers on them, while others come and go. */
 static void test_compaction_under_load(void **state)
 {
     fixture_t *fixture = *state;
     model_snapshot_t snapshot;
     recovered_t recovered;
-    demit_spool_statistics_t statistics;
     char copy[64];
     model_t model;
 
@@ -231,18 +239,10 @@ static void test_compaction_under_load(void **state)
     assert_int_equal(recover(fixture, &recovered), APR_SUCCESS);
     model_attach(&model);
     model_load(&model, 16, 60, 12);
-    for (int i = 0; i < 200; i++) {
-        demit_spool_statistics(fixture->spool, &statistics);
-        if (model.moved >= 20)
-            break;
-        usleep(20000);
-    }
-    assert_true(model.moved > 0);
+    assert_true(wait_until(some_are_moved, &model, PATIENCE_MS));
     assert_int_equal(model.refused, 0);
-    for (size_t i = 0; i < model.count; i++)
-        if (model.messages[i].state == MODEL_STORED)
-            assert_body(fixture, model.messages[i].location, model.messages[i].id, model.messages[i].size);
-    print_message("%u moved, %u segments\n", model.moved, (unsigned)statistics.segments);
+    model_assert_bodies(&model);
+    print_message("%u moved\n", model_moved(&model));
     fixture_close(fixture);
     assert_int_equal(model.moved + model.stayed, model.moves); /* each was told once how it ended */
     snapshot = model_snapshot(&model);
@@ -250,24 +250,6 @@ static void test_compaction_under_load(void **state)
     model_verify(&model, copy, &snapshot, &snapshot);
     remove_directory(copy);
     free(snapshot.states);
-    model_destroy(&model);
-}
-
-/* A mover that has gone home does not keep the spool from closing. */
-static void test_close_with_questions_open(void **state)
-{
-    fixture_t *fixture = *state;
-    recovered_t recovered;
-    model_t model;
-
-    model_init(&model, fixture);
-    model.silent = true;
-    fixture_open(fixture);
-    assert_int_equal(recover(fixture, &recovered), APR_SUCCESS);
-    model_attach(&model);
-    model_load(&model, 16, 12, 12);
-    usleep(100000);
-    fixture_close(fixture);
     model_destroy(&model);
 }
 
@@ -292,7 +274,7 @@ static void test_readers_pin(void **state)
         demit_spool_record_outcome(
             fixture->spool, &(demit_spool_outcome_t){.id = other_id, .location = other, .final = true}, NULL, NULL);
     }
-    usleep(100000);
+    settle(fixture);
     assert_int_equal(demit_spool_reader_verify(reader), APR_SUCCESS);
     assert_int_equal(demit_spool_reader_read(reader, 19990, text, &size), APR_SUCCESS);
     assert_int_equal(size, 10);
@@ -431,7 +413,7 @@ static void test_a_fifo_holds_no_check_up(void **state)
     assert_int_equal(mkfifo(segment, 0600), 0);
     assert_int_equal(apr_file_open(&out, "/dev/null", APR_FOPEN_WRITE, APR_FPROT_OS_DEFAULT, fixture->pool),
                      APR_SUCCESS);
-    (void)alarm(10);
+    (void)alarm(PATIENCE_MS / 1000);
     assert_int_not_equal(demit_spool_check(fixture->directory, out, false, fixture->pool), APR_SUCCESS);
     (void)alarm(0);
     apr_file_close(out);
@@ -447,7 +429,6 @@ int main(void)
         WITH_SPOOL(test_recycled_segments_stay_empty),
         WITH_SPOOL(test_old_records_do_not_pass),
         WITH_SPOOL(test_compaction_under_load),
-        WITH_SPOOL(test_close_with_questions_open),
         WITH_SPOOL(test_readers_pin),
         WITH_SPOOL(test_one_owner),
         WITH_SPOOL(test_ids_and_sequences_never_repeat),
