@@ -142,20 +142,37 @@ static void finish(demit_spool_t *spool, spool_request_t *request, apr_status_t 
     request->complete(spool, request, status);
 }
 
-/* Whether less is free than the configuration wants. Asks the system at most once a second. */
-static bool space_is_low(demit_spool_t *spool)
+/* What may be written before less is free than the configuration wants. */
+static uint64_t space_above_minimum(demit_spool_t *spool)
+{
+    uint64_t free_bytes;
+
+    if (spool->files->free_bytes(spool->files, spool->directory, &free_bytes) != 0) {
+        return UINT64_MAX;
+    }
+    return free_bytes > spool->minimum_free ? free_bytes - spool->minimum_free : 0;
+}
+
+/*
+ * Whether WANTED bytes would leave less free than the configuration wants. The system is asked once a second; while
+ * there is room, also when what it said is used up (a fast disk takes all of the minimum within that second, and
+ * outcomes would find no place then), and for each SEGMENT_BEGINS, which bounds what spares can take meanwhile.
+ */
+static bool space_is_low(demit_spool_t *spool, uint64_t wanted, bool segment_begins)
 {
     spool_committer_t *committer = &spool->committer;
     int64_t now_us = demit_os_monotonic_us();
-    uint64_t free_bytes;
-    bool low;
+    bool asked = committer->space_checked_us != 0 && now_us - committer->space_checked_us < SPACE_CHECK_US, low;
 
-    if (committer->space_checked_us != 0 && now_us - committer->space_checked_us < SPACE_CHECK_US) {
+    if (spool->minimum_free == 0) {
+        return false;
+    }
+    if (asked && (committer->space_low || (wanted <= committer->space_left && !segment_begins))) {
         return committer->space_low;
     }
     committer->space_checked_us = now_us;
-    low =
-        spool->files->free_bytes(spool->files, spool->directory, &free_bytes) == 0 && free_bytes < spool->minimum_free;
+    committer->space_left = space_above_minimum(spool);
+    low = wanted > committer->space_left;
     if (low != committer->space_low) {
         demit_log(low ? DEMIT_LOG_ERROR : DEMIT_LOG_INFO, low ? "spool_space_low" : "spool_space_back",
                   "minimum_bytes=%llu", (unsigned long long)spool->minimum_free);
@@ -243,17 +260,19 @@ static apr_status_t reserve_parts(spool_committer_t *committer, size_t parts)
 static apr_status_t admit(demit_spool_t *spool, batch_t *batch, spool_request_t *request)
 {
     uint64_t size = spool_record_size(&request->header);
+    uint64_t length = (batch->count > 0 ? batch->length : SPOOL_BATCH_HEADER_SIZE) + size;
+    bool fits_in = fits(spool, length);
     apr_status_t status;
 
-    if (batch->count > 0 && (!fits(spool, batch->length + size) || batch->length + size > BATCH_MAX)) {
+    if (batch->count > 0 && (!fits_in || length > BATCH_MAX)) {
         return APR_EAGAIN;
     }
-    if (!request->privileged && space_is_low(spool)) {
+    if (!request->privileged && space_is_low(spool, padded(length), !fits_in)) {
         return APR_FROM_OS_ERROR(ENOSPC);
     }
     status = reserve_parts(&spool->committer, batch->parts);
     if (status == APR_SUCCESS && batch->count == 0) {
-        status = make_room(spool, SPOOL_BATCH_HEADER_SIZE + size, request->privileged);
+        status = make_room(spool, length, request->privileged);
     }
     return status;
 }
@@ -350,6 +369,8 @@ static apr_status_t write_batch(demit_spool_t *spool, batch_t *batch)
         return APR_FROM_OS_ERROR(error);
     }
     committer->position = batch->offset + padded(batch->length);
+    committer->space_left -=
+        padded(batch->length) < committer->space_left ? padded(batch->length) : committer->space_left;
     committer->marked = committer->durable;
     atomic_fetch_add_explicit(&spool->bytes_written, padded(batch->length), memory_order_relaxed);
     return APR_SUCCESS;

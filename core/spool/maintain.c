@@ -207,12 +207,13 @@ static int make_spare(demit_spool_t *spool, uint32_t number)
     return error;
 }
 
+/* Whether there is room for a spare, and for what the committer may write into its segment meanwhile. */
 static int check_space(demit_spool_t *spool)
 {
     uint64_t bytes;
     int error = spool->files->free_bytes(spool->files, spool->directory, &bytes);
 
-    if (error == 0 && bytes < spool->minimum_free + spool->segment_size) {
+    if (error == 0 && bytes < spool->minimum_free + 2 * spool->segment_size) {
         error = ENOSPC;
     }
     return error;

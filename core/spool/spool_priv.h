@@ -127,6 +127,7 @@ typedef struct spool_committer {
     int64_t retry_us;
     bool space_low;
     int64_t space_checked_us;
+    uint64_t space_left; /* above the minimum, of what was free then */
 
     struct iovec *parts;
     size_t part_capacity;

@@ -27,7 +27,7 @@ class FullDisk(SystemTest):
 
     def start(self):
         # Nobody listens at the gateway: the queue only grows until a peer comes.
-        options = 'Retry_Interval = 1\nMax_Retry_Interval = 2\nHost_Failure_Retry = 1\nSpool_Minimum_Free = 1048576\n'
+        options = 'Retry_Interval = 1\nMax_Retry_Interval = 2\nHost_Failure_Retry = 1\nSpool_Minimum_Free = 8388608\n'
         return self.daemon(self.site.config(f'{options}Domain "next.test" {{ Gateway = "127.0.0.1:2600" }}\n'))
 
     def fill(self, body):

@@ -148,6 +148,44 @@ static void test_low_space(void **state)
     sim_destroy(&sim);
 }
 
+/*
+ * However fast mail comes, the space that is to stay free does: it is what outcomes are written to when there is no
+ * other, also after a restart or two, and without them nothing would ever be freed.
+ */
+static void test_the_minimum_stays_free(void **state)
+{
+    enum { FREE = 200 * 1000, MESSAGES_MAX = 100 };
+    fixture_t *fixture = *state;
+    demit_spool_statistics_t statistics = {.bytes_written = 0};
+    demit_spool_location_t locations[MESSAGES_MAX];
+    uint64_t ids[MESSAGES_MAX];
+    apr_status_t status = APR_SUCCESS;
+    static sim_t sim; /* outlives a failed assertion */
+    int count = 0;
+
+    sim_init(&sim, fixture->directory);
+    fixture->options.files = &sim.table;
+    fixture->options.workers = NULL;      /* no spares */
+    fixture->options.force_fsync = false; /* no marks after a pause: all that is written is what is put */
+    fixture->options.minimum_free_bytes = 1000000;
+    sim_set_free_bytes(&sim, fixture->options.minimum_free_bytes + FREE);
+    fixture_open(fixture);
+    while (count < MESSAGES_MAX && status == APR_SUCCESS) {
+        status = put(fixture, 3000, &ids[count], &locations[count]);
+        count += status == APR_SUCCESS;
+        demit_spool_statistics(fixture->spool, &statistics);
+        assert_true(statistics.bytes_written <= FREE);
+        sim_set_free_bytes(&sim, fixture->options.minimum_free_bytes + FREE - statistics.bytes_written);
+    }
+    assert_int_equal(status, ENOSPC);
+    assert_true(statistics.bytes_written > FREE - 2 * 4096); /* and not much more is left unused */
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(note_final(fixture, ids[i], locations[i]), APR_SUCCESS);
+    }
+    fixture_close(fixture);
+    sim_destroy(&sim);
+}
+
 /* A disk that is full from the start does not keep the server from starting. */
 static void test_full_from_the_start(void **state)
 {
@@ -178,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open_fails, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_low_space, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_the_minimum_stays_free, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_full_from_the_start, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_each_call_fails, fixture_setup, fixture_teardown),
     };
