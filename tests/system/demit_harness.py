@@ -32,6 +32,9 @@ TEST_UID, TEST_GID = (54321, 54322) if IS_ROOT else (os.geteuid(), os.getegid())
 VALGRIND = ["valgrind", "--quiet", "--vgdb=no", "--error-exitcode=99"] if os.environ.get("DEMIT_VALGRIND") else []
 PATIENCE = float(os.environ.get("DEMIT_PATIENCE", "10" if VALGRIND else "4" if SANITIZER else "1"))
 
+# A failure is read among others: so much of a log, of a report, of a line, and of each thread's stack.
+LOG_LINES, REPORT_LINES, LINE_LENGTH, FRAMES = 40, 80, 300, 6
+
 needs_root = unittest.skipUnless(IS_ROOT, "needs root")
 
 
@@ -203,6 +206,29 @@ def run_demitd(*arguments, timeout_s=60, wrapper=(), **options):
     )
 
 
+def short_stacks(text):
+    """Of gdb(1)'s stacks of all threads: each thread's name and its FRAMES innermost calls that are the daemon's own."""
+    short, frames = [], 0
+    for line in text.splitlines():
+        if line.startswith("Thread "):
+            short.append(line[:LINE_LENGTH])
+            frames = 0
+        elif line.startswith("#") and " at /" in line and short and frames < FRAMES:  # a library's path is another
+            short.append("  " + line[:LINE_LENGTH])
+            frames += 1
+    return "\n".join(short)
+
+
+def first_report(log):
+    """The first report of a sanitizer in LOG, or None; its end may be left out."""
+    found = SANITIZER_REPORTS.search(log)
+    if found is None:
+        return None
+    lines = log[log.rfind("\n", 0, found.start()) + 1 :].splitlines()
+    end = next((i + 1 for i, line in enumerate(lines) if line.startswith("SUMMARY: ")), len(lines))
+    return "\n".join(line[:LINE_LENGTH] for line in lines[: min(end, REPORT_LINES)])
+
+
 class Daemon:
     """demitd in the foreground, logging to a file that is its standard error."""
 
@@ -239,7 +265,7 @@ class Daemon:
 
     def _greets(self):
         if self.process.poll() is not None:
-            raise AssertionError(f"demitd ended with {self.process.returncode}:\n{self.log()}")
+            raise AssertionError(f"demitd ended with {self.process.returncode}:\n{self.last_words()}")
         try:
             with socket.create_connection(("127.0.0.1", self.site.port), 2 * PATIENCE) as probe:
                 probe.settimeout(2 * PATIENCE)
@@ -253,6 +279,15 @@ class Daemon:
         with open(self.log_path, encoding="utf-8", errors="replace") as file:
             return file.read()
 
+    def last_words(self, lines=LOG_LINES):
+        """The end of the log, for who reads a failure."""
+        try:
+            kept = self.log().splitlines()
+        except OSError:
+            return "(no log)"
+        left_out = [f"(… {len(kept) - lines} lines before)"] if len(kept) > lines else []
+        return "\n".join([*left_out, *(line[:LINE_LENGTH] for line in kept[-lines:])])
+
     def events(self, name):
         """The log lines of one event."""
         return [line for line in self.log().splitlines() if f"event={name} " in line + " "]
@@ -260,7 +295,7 @@ class Daemon:
     def wait_event(self, pattern, timeout_s=15):
         """Waits for a log line that matches PATTERN and returns the match."""
         expression = re.compile(pattern)
-        return wait_until(lambda: expression.search(self.log()), timeout_s, f"a log line like {pattern}\n{self.log()}")
+        return wait_until(lambda: expression.search(self.log()), timeout_s, f"a log line like {pattern}")
 
     def alive(self):
         return self.process is not None and self.process.poll() is None
@@ -275,17 +310,18 @@ class Daemon:
         try:
             code = self.process.wait(timeout_s * PATIENCE)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"demitd does not stop:\n{self.stacks()}\n{self.log()[-4000:]}") from None
+            raise AssertionError(f"demitd does not stop:\n{self.stacks()}") from None
         self.check_reports()
         if code != 0:
-            raise AssertionError(f"demitd ended with {code}:\n{self.log()[-4000:]}")
+            raise AssertionError(f"demitd ended with {code}")
 
     def stacks(self):
-        """What every thread is doing, if a debugger is at hand."""
+        """What every thread is doing, if a debugger is at hand: the innermost calls that are the daemon's own."""
         if shutil.which("gdb") is None:
             return "(no gdb here to look into it)"
-        look = ["gdb", "-p", str(self.process.pid), "-batch", "-ex", "thread apply all bt 12"]
-        return subprocess.run(look, capture_output=True, text=True, timeout=60, check=False).stdout
+        look = ["gdb", "-p", str(self.process.pid), "-batch", "-ex", "thread apply all bt 20"]
+        found = subprocess.run(look, capture_output=True, text=True, timeout=60 * PATIENCE, check=False)
+        return short_stacks(found.stdout)
 
     def kill(self):
         """SIGKILL, as a crash."""
@@ -293,9 +329,9 @@ class Daemon:
         self.process.wait(20)
 
     def check_reports(self):
-        found = SANITIZER_REPORTS.search(self.log())
-        if found:
-            raise AssertionError("a sanitizer spoke:\n" + self.log()[max(0, found.start() - 200) :][:8000])
+        report = first_report(self.log())
+        if report:
+            raise AssertionError("a sanitizer spoke:\n" + report)
 
     def threads(self):
         """One dictionary of /proc/PID/task/*/status fields per thread."""
@@ -673,11 +709,36 @@ def seeded(text):
     return random.Random(f"demit:{text}")
 
 
+class Result(unittest.TextTestResult):
+    """With every failure, before it, what the test's daemons said last: the cleanup takes their logs away."""
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self._add_last_words(self.errors, test)
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self._add_last_words(self.failures, test)
+
+    def addSubTest(self, test, subtest, err):
+        before = len(self.errors), len(self.failures)
+        super().addSubTest(test, subtest, err)
+        for list_, count in zip((self.errors, self.failures), before):
+            if len(list_) > count:
+                self._add_last_words(list_, test)
+
+    @staticmethod
+    def _add_last_words(list_, test):
+        failed, text = list_[-1]
+        words = [f"What demitd said last:\n{daemon.last_words()}\n" for daemon in getattr(test, "daemons", [])]
+        list_[-1] = (failed, "\n".join([*words, text]))
+
+
 def main():
     """Runs the calling module's tests; exits 0, 1, or 77 when every test was skipped."""
     name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
     sys.stdout.reconfigure(line_buffering=True)
-    program_run = unittest.main(module="__main__", exit=False, verbosity=2)
+    program_run = unittest.main(module="__main__", exit=False, testRunner=unittest.TextTestRunner(resultclass=Result, verbosity=2))
     result = program_run.result
     for test, reason in result.skipped:
         identity = test.id().replace("__main__.", f"{name}.") if hasattr(test, "id") else name
