@@ -6,6 +6,7 @@ each, which ci/test compares with tests/expected-skips.
 """
 
 import contextlib
+import fcntl
 import os
 import random
 import re
@@ -28,9 +29,13 @@ BACK_END = os.environ.get("DEMIT_OS", "linux")
 # that mixing the two up is seen.
 TEST_UID, TEST_GID = (54321, 54322) if IS_ROOT else (os.geteuid(), os.getegid())
 
-# Instrumented builds and a busy machine are slow; every patience of the tests is multiplied by this.
+# A busy machine is slow and instrumented builds are slower; every patience of the tests is multiplied by this. It costs
+# time only when a test fails.
 VALGRIND = ["valgrind", "--quiet", "--vgdb=no", "--error-exitcode=99"] if os.environ.get("DEMIT_VALGRIND") else []
-PATIENCE = float(os.environ.get("DEMIT_PATIENCE", "10" if VALGRIND else "4" if SANITIZER else "1"))
+PATIENCE = float(os.environ.get("DEMIT_PATIENCE", "12" if VALGRIND or SANITIZER else "5"))
+
+# Who is under way when the daemon stops gets 30 s; more is for it to end, and for threads to.
+STOP_S = 30 + 10 * PATIENCE
 
 # A failure is read among others: so much of a log, of a report, of a line, and of each thread's stack.
 LOG_LINES, REPORT_LINES, LINE_LENGTH, FRAMES = 40, 80, 300, 6
@@ -66,10 +71,41 @@ def wait_until(condition, timeout_s=15.0, what="", interval_s=0.02):
         time.sleep(interval_s)
 
 
+# Where free_port() looks: below the ports that systems give to outgoing connections, of which other tests make
+# thousands meanwhile, and any of which could take the port before the daemon has it, or between a stop and a start.
+PORTS = range(20000, 32768)
+_reservations = []
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of 127.0.0.1 that nobody listens on, and that no other test gets while this program runs."""
+    while True:
+        port = random.choice(PORTS)
+        if not _reserve(port):
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def _reserve(port):
+    """Whether the lock on PORT, which is held to the end of the program, could be had."""
+    path = os.path.join(tempfile.gettempdir(), f"demit-test-ports-{os.geteuid()}")
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    if os.lstat(path).st_uid != os.geteuid():
+        raise RuntimeError(f"{path} belongs to somebody else")
+    file = open(os.path.join(path, str(port)), "ab")  # noqa: SIM115: held for life
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return False
+    _reservations.append(file)
+    return True
 
 
 # ---- the site: directories with the right owners, and a configuration ------------------------------------------------
@@ -303,12 +339,12 @@ class Daemon:
     def signal(self, number):
         self.process.send_signal(number)
 
-    def stop(self, timeout_s=40):
+    def stop(self):
         """SIGTERM; the daemon must end by itself with code 0, and no sanitizer may have spoken."""
         if self.alive():
             self.process.terminate()
         try:
-            code = self.process.wait(timeout_s * PATIENCE)
+            code = self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"demitd does not stop:\n{self.stacks()}") from None
         self.check_reports()
@@ -326,7 +362,7 @@ class Daemon:
     def kill(self):
         """SIGKILL, as a crash."""
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(20 * PATIENCE)
 
     def check_reports(self):
         report = first_report(self.log())
@@ -673,7 +709,7 @@ def spawn(test, command, **options):
                 process.wait(5)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait(5)
+                process.wait(20 * PATIENCE)
         process.stdout.close()
 
     test.addCleanup(end)

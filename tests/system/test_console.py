@@ -7,7 +7,7 @@ import socket
 import stat
 import subprocess
 
-from demit_harness import IS_ROOT, PATIENCE, TEST_GID, TEST_UID, SystemTest, free_port, main, message, needs_root, program
+from demit_harness import IS_ROOT, PATIENCE, STOP_S, TEST_GID, TEST_UID, SystemTest, free_port, main, message, needs_root, program
 
 
 class Console(SystemTest):
@@ -63,7 +63,7 @@ class Console(SystemTest):
 
     def test_shutdown(self):
         self.ctl("shutdown")
-        self.assertEqual(self.running.process.wait(35 * PATIENCE), 0)
+        self.assertEqual(self.running.process.wait(STOP_S), 0)
         self.assertFalse(os.path.exists(self.site.control))
         result = self.ctl("version", check=False)
         self.assertEqual(result.returncode, 69)

@@ -6,7 +6,7 @@ import subprocess
 import threading
 import time
 
-from demit_harness import Smtp, SystemTest, free_port, main, message, program, wait_until
+from demit_harness import PATIENCE, Smtp, SystemTest, free_port, main, message, program, wait_until
 
 CLIENTS = 8
 CRASHES = 5
@@ -23,7 +23,7 @@ class Load(threading.Thread):
     def run(self):
         while not self.stopping.is_set():
             with contextlib.suppress(OSError, EOFError, AssertionError):
-                with Smtp(self.port, timeout_s=5) as client:
+                with Smtp(self.port) as client:
                     client.hello()
                     while not self.stopping.is_set():
                         self.send_one(client)
@@ -40,6 +40,33 @@ class Load(threading.Thread):
         client.send(body + b".\r\n")
         if client.reply()[0] == 250:
             self.acknowledged.append(identity)
+
+
+def acknowledged_by(load):
+    return {identity for client in load for identity in list(client.acknowledged)}
+
+
+def begin_load(load, count):
+    """Starts the clients, and waits until COUNT messages have got their 250."""
+    for client in load:
+        client.start()
+    wait_for_more(load, count)
+
+
+def wait_for_more(load, count):
+    wanted = len(acknowledged_by(load)) + count
+    wait_until(lambda: len(acknowledged_by(load)) >= wanted, 60, f"{count} acknowledged messages")
+
+
+def end_load(load):
+    """Stops the clients, and returns what got its 250."""
+    for client in load:
+        client.stopping.set()
+    for client in load:
+        client.join(60 * PATIENCE)
+        if client.is_alive():
+            raise AssertionError(f"{client.label} does not end")
+    return acknowledged_by(load)
 
 
 class Crash(SystemTest):
@@ -59,24 +86,15 @@ class Crash(SystemTest):
         daemon = self.daemon(config)
         sizes = [0, 0, 1000, 1000, 10_000, 10_000, 200_000, 200_000]  # some stream in as chunks
         load = [Load(self.site.port, f"client{n}", sizes[n]) for n in range(CLIENTS)]
-        for client in load:
-            client.start()
+        begin_load(load, 0)
         for crash in range(CRASHES):
-            before = sum(len(client.acknowledged) for client in load)
-            deadline = time.monotonic() + 20
-            while sum(len(client.acknowledged) for client in load) < before + 100 and time.monotonic() < deadline:
-                time.sleep(0.02)
+            wait_for_more(load, 100)
             time.sleep(0.05 * crash)
             daemon.kill()
             daemon.check_reports()
             self.check_spool()
             daemon.start()
-        for client in load:
-            client.stopping.set()
-        for client in load:
-            client.join(30)
-        acknowledged = {identity for client in load for identity in client.acknowledged}
-        self.assertGreater(len(acknowledged), CRASHES * 50, "there was hardly any load")
+        acknowledged = end_load(load)
         self.settle(acknowledged)
         found = self.delivered()
         missing = sorted(acknowledged - set(found))
@@ -94,7 +112,7 @@ class Crash(SystemTest):
     def settle(self, wanted):
         """Until all that is wanted is there, or nothing new has come for a while."""
         last, since = -1, time.monotonic()
-        while time.monotonic() - since < 15:
+        while time.monotonic() - since < 15 * PATIENCE:
             count = len(self.site.maildir("crash"))
             if count != last:
                 last, since = count, time.monotonic()
@@ -119,14 +137,8 @@ class Crash(SystemTest):
         """A graceful stop and a start deliver nothing again."""
         daemon = self.daemon()
         load = [Load(self.site.port, f"calm{n}", 500) for n in range(4)]
-        for client in load:
-            client.start()
-        time.sleep(1)
-        for client in load:
-            client.stopping.set()
-        for client in load:
-            client.join(30)
-        acknowledged = {identity for client in load for identity in client.acknowledged}
+        begin_load(load, 50)
+        acknowledged = end_load(load)
         daemon.stop()
         daemon.start()
         self.settle(acknowledged)

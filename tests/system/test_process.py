@@ -14,6 +14,7 @@ from demit_harness import (
     IS_ROOT,
     PATIENCE,
     SANITIZER,
+    STOP_S,
     TEST_GID,
     TEST_UID,
     Smtp,
@@ -29,7 +30,7 @@ from demit_harness import (
     thread_statuses,
     wait_until,
 )
-from test_crash import Load
+from test_crash import Load, begin_load, end_load
 
 
 @unittest.skipIf(SANITIZER == "thread", "ThreadSanitizer starts a thread of its own after fork")
@@ -210,7 +211,7 @@ class Stopping(SystemTest):
             self.assertEqual(code, 421)
             busy.send(b"done\r\n.\r\n")
             self.assertEqual(busy.reply()[0], 250)
-            daemon.process.wait(35 * PATIENCE)
+            daemon.process.wait(STOP_S)
         self.assertEqual(daemon.process.returncode, 0)
         daemon.start()
         self.assertIn(b"Subject: under way", self.site.wait_for_mail("bob")[0])
@@ -218,26 +219,20 @@ class Stopping(SystemTest):
     def test_interrupt_stops_too(self):
         daemon = self.daemon()
         daemon.signal(signal.SIGINT)
-        self.assertEqual(daemon.process.wait(35 * PATIENCE), 0)
+        self.assertEqual(daemon.process.wait(STOP_S), 0)
 
     def test_idle_daemon_stops_at_once(self):
         daemon = self.daemon()
         started = time.monotonic()
         daemon.stop()
-        self.assertLess(time.monotonic() - started, 5 * PATIENCE)
+        self.assertLess(time.monotonic() - started, 25, "it waited for nobody, nearly the 30 s that others get")
 
     def test_stop_under_load_loses_nothing(self):
         daemon = self.daemon()
         load = [Load(self.site.port, f"stop{n}", 300) for n in range(4)]
-        for client in load:
-            client.start()
-        time.sleep(1)
+        begin_load(load, 20)
         daemon.stop()
-        for client in load:
-            client.stopping.set()
-        for client in load:
-            client.join(30)
-        acknowledged = {identity for client in load for identity in client.acknowledged}
+        acknowledged = end_load(load)
         daemon.start()
         stored = self.site.wait_for_mail("crash", len(acknowledged), timeout_s=30)
         found = [re.search(rb"Subject: (\S+)", text).group(1).decode() for text in stored]

@@ -1,5 +1,6 @@
 """The SMTP server under every kind of client: orders and disorders of commands, pipelining, limits, junk."""
 
+import json
 import re
 import socket
 import time
@@ -233,7 +234,7 @@ class Limits(SystemTest):
 
     def test_connections_per_client(self):
         self.daemon(self.site.config("Max_Connections_Per_Client = 3\n"))
-        time.sleep(0.2)  # the probe of the start has to be gone
+        wait_until(lambda: self.sessions() == 0, 10, "the end of the start's own connection")
         clients = [self.client() for _ in range(3)]
         with self.client(hello=False, greet=False) as fourth:
             self.assertEqual(fourth.reply()[0], 421)
@@ -241,6 +242,9 @@ class Limits(SystemTest):
         other.expect("NOOP", 250)
         clients[0].expect("QUIT", 221)
         wait_until(self._accepted, 10, "a free place")
+
+    def sessions(self):
+        return json.loads(self.ctl("summary", json=True).stdout)["smtp"]["sessions"]
 
     def _accepted(self):
         with self.client(hello=False, greet=False) as client:

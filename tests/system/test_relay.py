@@ -7,7 +7,7 @@ import re
 import socket
 import time
 
-from demit_harness import Peer, SystemTest, free_port, main, message, smtp_sink, spawn, tool, wait_until
+from demit_harness import PATIENCE, Peer, SystemTest, free_port, main, message, smtp_sink, spawn, tool, wait_until
 
 DSN_EXTENSIONS = ("PIPELINING", "8BITMIME", "SIZE 100000000", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES")
 
@@ -74,7 +74,7 @@ class Gateway(RelayTest):
         client = spawn(
             self, [source, "-s", "5", "-m", "500", "-f", "a@local.test", "-t", "x@next.test", f"inet:127.0.0.1:{self.site.port}"]
         )
-        self.assertEqual(client.wait(60), 0)
+        self.assertEqual(client.wait(60 * PATIENCE), 0)
         wait_until(lambda: len(os.listdir(directory)) >= 500, 60, "500 messages in smtp-sink")
         time.sleep(0.5)
         self.assertEqual(len(os.listdir(directory)), 500)
