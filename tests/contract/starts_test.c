@@ -324,7 +324,7 @@ static void audit_thread_body(void)
     pthread_t thread;
     const demit_identity_t *identity = assumed(&stranger_binding);
     CHECK(pthread_create(&thread, NULL, drop_in_one_thread, NULL) == 0);
-    for (int i = 0; i < 500 && demit_identity_audit(identity, keep_line, &drift) == 0; i++) {
+    for (int i = 0; i < 12000 && demit_identity_audit(identity, keep_line, &drift) == 0; i++) {
         (void)usleep(10000);
     }
     CHECK(drift.count >= 1);

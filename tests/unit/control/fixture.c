@@ -154,7 +154,7 @@ void fixture_advance(fixture_t *fixture, long long microseconds)
 
 void fixture_wait_connections(fixture_t *fixture, unsigned count)
 {
-    for (int i = 0; i < 5000 && demit_loop_connections(fixture->loop) != count; i++) {
+    for (int i = 0; i < PATIENCE_MS && demit_loop_connections(fixture->loop) != count; i++) {
         usleep(1000);
     }
     assert_int_equal(demit_loop_connections(fixture->loop), count);
@@ -165,7 +165,7 @@ void fixture_wait_connections(fixture_t *fixture, unsigned count)
 int fixture_connect(const fixture_t *fixture)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    const struct timeval patience = {.tv_sec = 20};
+    const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     assert_true(fd >= 0);

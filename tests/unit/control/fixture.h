@@ -11,6 +11,8 @@
 
 #include "demit/control.h"
 
+enum { PATIENCE_MS = 120000 }; /* for what takes milliseconds, unless the machine is slow and busy */
+
 typedef struct fixture {
     apr_pool_t *pool;
     demit_settings_t settings;
@@ -30,7 +32,7 @@ void fixture_crash(fixture_t *fixture);
 void fixture_close_console(fixture_t *fixture);
 /* Lets the clock jump and the loop look at it. */
 void fixture_advance(fixture_t *fixture, long long microseconds);
-/* Waits until CONDITION(fixture) holds, up to 5 s. */
+/* Waits until the loop has COUNT connections. */
 void fixture_wait_connections(fixture_t *fixture, unsigned count);
 
 typedef struct reply {

@@ -313,7 +313,7 @@ static void shutdown_happens_though_the_client_leaves(void **state)
 
     fixture_send(fd, "text shutdown\n");
     close(fd);
-    for (int i = 0; i < 5000 && atomic_load(&fixture->shutdowns) == 0; i++) {
+    for (int i = 0; i < PATIENCE_MS && atomic_load(&fixture->shutdowns) == 0; i++) {
         usleep(1000);
     }
     assert_int_equal(atomic_load(&fixture->shutdowns), 1);

@@ -486,7 +486,7 @@ static void connecting_writes_and_closes(void **state)
     fixture_t *f = start(10);
     demit_conn_t *client;
     const demit_connect_t target = {
-        .peer = f->address, .connect_timeout_us = 5000 * 1000, .handler = &client_handler, .baton = f};
+        .peer = f->address, .connect_timeout_us = INT64_C(120) * 1000 * 1000, .handler = &client_handler, .baton = f};
 
     (void)state;
     assert_int_equal(demit_conn_connect(&client, f->loop, &target), APR_SUCCESS);
@@ -506,7 +506,7 @@ static void nobody_listens(void **state)
     (void)state;
     assert_int_equal(apr_sockaddr_info_get(&closed, "127.0.0.1", APR_INET, 1, 0, f->pool), APR_SUCCESS);
     const demit_connect_t target = {
-        .peer = closed, .connect_timeout_us = 5000 * 1000, .handler = &client_handler, .baton = f};
+        .peer = closed, .connect_timeout_us = INT64_C(120) * 1000 * 1000, .handler = &client_handler, .baton = f};
     assert_int_equal(demit_conn_connect(&client, f->loop, &target), APR_SUCCESS);
     assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
     assert_int_equal(f->drains, 100 + DEMIT_CONN_CONNECT_FAILED);

@@ -15,7 +15,7 @@
 
 #include "demit/log.h"
 
-enum { MESSAGES_MAX = 4096, WAIT_S = 30 };
+enum { MESSAGES_MAX = 4096 };
 
 static struct {
     pthread_mutex_t lock;
@@ -116,7 +116,7 @@ static void wait_for(const uint32_t *counter, uint32_t wanted)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_S;
+    until.tv_sec += PATIENCE_S;
     int error = 0;
     pthread_mutex_lock(&bench.lock);
     while (*counter < wanted && error == 0)
@@ -142,7 +142,7 @@ void fixture_init(fixture_t *fixture)
     domain->remote_smtp_port = 25;
     domain->idle_timeout_us = 0;
     domain->connect_timeout_us = domain->ehlo_timeout_us = domain->mailfrom_timeout_us = domain->rcptto_timeout_us =
-        domain->body_timeout_us = 10 * 1000 * 1000;
+        domain->body_timeout_us = PATIENCE_S * 1000 * 1000;
     domain->prohibited_hosts = apr_array_make(fixture->pool, 2, sizeof(apr_ipsubnet_t *));
 }
 
@@ -164,9 +164,13 @@ void fixture_start(fixture_t *fixture)
     assert_int_equal(demit_loop_start(fixture->loop), APR_SUCCESS);
 }
 
-void fixture_stop(fixture_t *fixture)
+void fixture_begin_stop(fixture_t *fixture)
 {
     fixture->transport->stop(fixture->transport, on_stopped, NULL);
+}
+
+void fixture_end_stop(fixture_t *fixture)
+{
     wait_for(&bench.stopped, 1);
     if (fixture->resolver != NULL)
         demit_resolver_stop(fixture->resolver);
@@ -179,6 +183,12 @@ void fixture_stop(fixture_t *fixture)
     assert_int_equal(bench.stopped, 1);
     apr_pool_destroy(fixture->pool);
     bench.message_count = 0;
+}
+
+void fixture_stop(fixture_t *fixture)
+{
+    fixture_begin_stop(fixture);
+    fixture_end_stop(fixture);
 }
 
 demit_delivery_t *delivery_make(fixture_t *fixture, uint32_t index, const char *domain, const char *const *recipients,

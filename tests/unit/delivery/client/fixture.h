@@ -11,6 +11,8 @@
 
 #include "demit/delivery.h"
 
+enum { PATIENCE_S = 120 }; /* for what takes milliseconds, unless the machine is slow and busy */
+
 typedef struct fixture {
     apr_pool_t *pool;
     demit_loop_t *loop;
@@ -27,6 +29,9 @@ void fixture_init(fixture_t *fixture);
 void fixture_start(fixture_t *fixture);
 /* Stops all in order; checks that no reader is open and every delivery came back. */
 void fixture_stop(fixture_t *fixture);
+/* The same in two steps: the transport is told, and all that is waited for. */
+void fixture_begin_stop(fixture_t *fixture);
+void fixture_end_stop(fixture_t *fixture);
 
 /* Messages of the fake spool. Valid until fixture_stop(). Its index is the segment of a location. */
 typedef struct fake_message {
@@ -63,6 +68,9 @@ void deliver_wait(uint32_t count);
  *   <.     take a message up to its final dot
  *   ?      nothing may come for 50 ms
  *   ~N     wait N ms
+ *   @      say to script_peer_await() that this point is reached
+ *   ^      wait for script_peer_go_on()
+ *   |      take all that comes until the client closes
  *   !      close with RST
  * After the last line, or when the client closes, the peer closes.
  */
@@ -71,6 +79,10 @@ typedef struct script_peer script_peer_t;
 script_peer_t *script_peer_start(const char *const *const *scripts, uint32_t count);
 script_peer_t *script_peer_start_unix(const char *path, const char *const *const *scripts, uint32_t count);
 uint16_t script_peer_port(const script_peer_t *peer);
+/* Waits until COUNT marks in all have been reached. */
+void script_peer_await(script_peer_t *peer, unsigned count);
+/* Lets the peer go on behind a "^", now or when it comes to one. */
+void script_peer_go_on(script_peer_t *peer);
 /* Waits for the last script's end. Fails the test when a script was not followed. */
 void script_peer_finish(script_peer_t *peer);
 /* After finish: the messages taken, with dots and end as sent, one after the other. */

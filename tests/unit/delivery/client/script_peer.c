@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 15000, QUIET_MS = 50 };
+enum { PATIENCE_MS = PATIENCE_S * 1000, QUIET_MS = 50 };
 
 struct script_peer {
     int listener;
@@ -28,6 +28,10 @@ struct script_peer {
     char *messages;
     size_t messages_size;
     char complaint[512]; /* "": none */
+    /* What the test and the peer say to each other. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    unsigned marks, permits;
     /* the connection at hand */
     int fd;
     char *input;
@@ -113,6 +117,52 @@ static void say(script_peer_t *peer, const char *text, const char *end)
     (void)!send(peer->fd, end, strlen(end), MSG_NOSIGNAL);
 }
 
+static void mark(script_peer_t *peer)
+{
+    pthread_mutex_lock(&peer->lock);
+    peer->marks++;
+    pthread_cond_broadcast(&peer->changed);
+    pthread_mutex_unlock(&peer->lock);
+}
+
+/* Waits until *COUNTER is at least WANTED. False: in vain. */
+static bool await_counter(script_peer_t *peer, const unsigned *counter, unsigned wanted)
+{
+    struct timespec until;
+    int error = 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&peer->lock);
+    while (*counter < wanted && error == 0)
+        error = pthread_cond_timedwait(&peer->changed, &peer->lock, &until);
+    bool reached = *counter >= wanted;
+    pthread_mutex_unlock(&peer->lock);
+    return reached;
+}
+
+static void await_permit(script_peer_t *peer, const char *line)
+{
+    if (!await_counter(peer, &peer->permits, 1)) {
+        complain(peer, "nobody said to go on", line);
+        return;
+    }
+    pthread_mutex_lock(&peer->lock);
+    peer->permits--;
+    pthread_mutex_unlock(&peer->lock);
+}
+
+static void await_end(script_peer_t *peer, const char *line)
+{
+    struct pollfd pollfd = {.fd = peer->fd, .events = POLLIN};
+    char bytes[65536];
+    do {
+        if (poll(&pollfd, 1, PATIENCE_MS) <= 0) {
+            complain(peer, "the client does not close", line);
+            return;
+        }
+    } while (recv(peer->fd, bytes, sizeof(bytes), 0) > 0);
+}
+
 static bool follow(script_peer_t *peer, const char *line)
 {
     switch (line[0]) {
@@ -130,6 +180,15 @@ static bool follow(script_peer_t *peer, const char *line)
         return true;
     case '~':
         usleep((useconds_t)atoi(line + 1) * 1000);
+        return true;
+    case '@':
+        mark(peer);
+        return true;
+    case '^':
+        await_permit(peer, line);
+        return true;
+    case '|':
+        await_end(peer, line);
         return true;
     case '!': {
         struct linger linger = {1, 0};
@@ -170,6 +229,8 @@ static script_peer_t *start(int listener, const char *const *const *scripts, uin
     peer->scripts = scripts;
     peer->count = count;
     peer->messages = calloc(1, 1);
+    pthread_mutex_init(&peer->lock, NULL);
+    pthread_cond_init(&peer->changed, NULL);
     assert_int_equal(listen(listener, 16), 0);
     return peer;
 }
@@ -203,6 +264,20 @@ uint16_t script_peer_port(const script_peer_t *peer)
     return peer->port;
 }
 
+void script_peer_await(script_peer_t *peer, unsigned count)
+{
+    if (!await_counter(peer, &peer->marks, count))
+        fail_msg("the peer did not come to mark %u", count);
+}
+
+void script_peer_go_on(script_peer_t *peer)
+{
+    pthread_mutex_lock(&peer->lock);
+    peer->permits++;
+    pthread_cond_broadcast(&peer->changed);
+    pthread_mutex_unlock(&peer->lock);
+}
+
 void script_peer_finish(script_peer_t *peer)
 {
     pthread_join(peer->thread, NULL);
@@ -225,6 +300,8 @@ uint32_t script_peer_connections(const script_peer_t *peer)
 
 void script_peer_free(script_peer_t *peer)
 {
+    pthread_mutex_destroy(&peer->lock);
+    pthread_cond_destroy(&peer->changed);
     free(peer->messages);
     free(peer->input);
     free(peer);
@@ -232,11 +309,20 @@ void script_peer_free(script_peer_t *peer)
 
 uint16_t free_port(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof(address);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
-    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
-    close(fd);
-    return ntohs(address.sin_port);
+    enum { FIRST = 10000, COUNT = 9973, STEP = 151 }; /* the system gives none of these to outgoing connections */
+    static unsigned next;
+    const int one = 1;
+    int error;
+    if (next == 0)
+        next = (unsigned)getpid() * STEP;
+    do {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        next = (next + 1) % COUNT;
+        address.sin_port = htons((uint16_t)(FIRST + next));
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        error = bind(fd, (struct sockaddr *)&address, sizeof(address));
+        close(fd);
+    } while (error != 0);
+    return (uint16_t)(FIRST + next);
 }

@@ -77,7 +77,7 @@ static int start_dnsmasq(void **state)
     dns_pid = fork();
     if (dns_pid == 0)
         run_dnsmasq();
-    for (int i = 0; i < 100; i++) { /* until it listens, on TCP too */
+    for (int i = 0; i < PATIENCE_S * 20; i++) { /* until it listens, on TCP too */
         struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(dns_port)};
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         int fd = socket(AF_INET, SOCK_STREAM, 0);

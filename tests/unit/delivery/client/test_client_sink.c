@@ -43,7 +43,7 @@ static void await_listener(uint16_t port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < PATIENCE_S * 50; i++) {
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         int error = connect(fd, (struct sockaddr *)&address, sizeof(address));
         close(fd);

@@ -82,16 +82,28 @@ static void test_batch_on_one_connection(void **state)
     end(peer);
 }
 
-static void test_reuse_and_rest(void **state)
+static void test_reuse(void **state)
 {
-    static const char *const script[] = {GREETING, MESSAGE, "?", MESSAGE, MESSAGE, GOODBYE, NULL};
+    static const char *const script[] = {GREETING, MESSAGE, "?", "@", MESSAGE, MESSAGE, GOODBYE, NULL};
     static const char *const *const scripts[] = {script};
     (void)state;
-    bench.domain.idle_timeout_us = 400000;
+    bench.domain.idle_timeout_us = PATIENCE_S * 1000000LL;
     script_peer_t *peer = begin(scripts, 1);
     deliver_all(&bench, deliveries, 1);
-    usleep(100000);
+    script_peer_await(peer, 1);
     deliver_all(&bench, deliveries + 1, COUNT - 1);
+    expect_all_delivered();
+    end(peer);
+}
+
+static void test_rest(void **state)
+{
+    static const char *const script[] = {GREETING, MESSAGE, MESSAGE, MESSAGE, GOODBYE, NULL};
+    static const char *const *const scripts[] = {script};
+    (void)state;
+    bench.domain.idle_timeout_us = 200000;
+    script_peer_t *peer = begin(scripts, 1);
+    deliver_all(&bench, deliveries, COUNT);
     expect_all_delivered();
     script_peer_finish(peer); /* it quits by itself */
     assert_int_equal(script_peer_connections(peer), 1);
@@ -102,15 +114,15 @@ static void test_reuse_and_rest(void **state)
 static void test_deliveries_per_connection(void **state)
 {
     static const char *const two[] = {GREETING, MESSAGE, MESSAGE, GOODBYE, NULL};
-    static const char *const one[] = {GREETING, MESSAGE, "?", GOODBYE, NULL};
+    static const char *const one[] = {GREETING, MESSAGE, "?", "@", GOODBYE, NULL};
     static const char *const *const scripts[] = {two, one};
     (void)state;
     bench.domain.max_deliveries_per_connection = 2;
-    bench.domain.idle_timeout_us = 60 * 1000000LL;
+    bench.domain.idle_timeout_us = PATIENCE_S * 1000000LL;
     script_peer_t *peer = begin(scripts, 2);
     deliver_all(&bench, deliveries, COUNT);
     expect_all_delivered();
-    usleep(100000);
+    script_peer_await(peer, 1);
     end(peer);
 }
 
@@ -127,7 +139,7 @@ static void test_stale_connection(void **state)
             at++;
         memcpy(stale + at, endings[i], sizeof(endings[i]));
         const char *const *const scripts[] = {stale, fresh};
-        bench.domain.idle_timeout_us = 60 * 1000000LL;
+        bench.domain.idle_timeout_us = PATIENCE_S * 1000000LL;
         script_peer_t *peer = begin(scripts, 2);
         deliver_all(&bench, deliveries, 1);
         deliver_all(&bench, deliveries + 1, COUNT - 1);
@@ -141,17 +153,19 @@ static void test_stale_connection(void **state)
 
 static void test_peer_leaves_while_idle(void **state)
 {
-    static const char *const polite[] = {GREETING, MESSAGE, "~100", ">421 4.4.2 idle too long", NULL};
-    static const char *const mute[] = {GREETING, MESSAGE, "~100", NULL};
+    static const char *const polite[] = {GREETING, MESSAGE, "^", ">421 4.4.2 idle too long", "|", "@", NULL};
+    static const char *const mute[] = {GREETING, MESSAGE, "^", NULL};
     static const char *const fresh[] = {GREETING, MESSAGE, GOODBYE, NULL};
     static const char *const *const scripts[] = {polite, mute, fresh};
     (void)state;
-    bench.domain.idle_timeout_us = 60 * 1000000LL;
+    bench.domain.idle_timeout_us = PATIENCE_S * 1000000LL;
     script_peer_t *peer = begin(scripts, 3);
-    for (size_t i = 0; i < COUNT; i++) {
-        deliver_all(&bench, deliveries + i, 1);
-        usleep(300000);
-    }
+    deliver_all(&bench, deliveries, 1);
+    script_peer_go_on(peer);
+    script_peer_await(peer, 1); /* the client has closed, too */
+    deliver_all(&bench, deliveries + 1, 1);
+    script_peer_go_on(peer);
+    deliver_all(&bench, deliveries + 2, 1); /* whether it has noticed or not */
     expect_all_delivered();
     end(peer);
 }
@@ -358,14 +372,16 @@ static void test_lmtp_lost_between_replies(void **state)
 /* What is under way is finished; what was not begun comes back without a result. */
 static void test_stop_within_a_batch(void **state)
 {
-    static const char *const script[] = {GREETING,  "<MAIL",   "<RCPT", "<DATA",      "~300",  ">250 ok",
+    static const char *const script[] = {GREETING,  "<MAIL",   "<RCPT", "<DATA",      "@",     "^", ">250 ok",
                                          ">250 ok", ">354 go", "<.",    ">250 taken", GOODBYE, NULL};
     static const char *const *const scripts[] = {script};
     (void)state;
     script_peer_t *peer = begin(scripts, 1);
     deliver_start(&bench, deliveries, COUNT);
-    usleep(100000);
-    fixture_stop(&bench);
+    script_peer_await(peer, 1);
+    fixture_begin_stop(&bench);
+    script_peer_go_on(peer);
+    fixture_end_stop(&bench);
     expect(0, DEMIT_RESULT_DELIVERED, "2.0.0");
     expect(1, DEMIT_RESULT_NONE, NULL);
     expect(2, DEMIT_RESULT_NONE, NULL);
@@ -378,15 +394,15 @@ static void test_stop_within_a_batch(void **state)
 /* A peer that never greets does not hold the stop up. */
 static void test_stop_while_greeting(void **state)
 {
-    static const char *const script[] = {"~600", NULL};
+    static const char *const script[] = {"@", "^", NULL};
     static const char *const *const scripts[] = {script};
     (void)state;
     script_peer_t *peer = begin(scripts, 1);
+    bench.domain.ehlo_timeout_us = 10 * PATIENCE_S * 1000000LL;
     deliver_start(&bench, deliveries, COUNT);
-    usleep(100000);
-    apr_time_t before = apr_time_now();
+    script_peer_await(peer, 1);
     fixture_stop(&bench);
-    assert_true(apr_time_now() - before < 400000);
+    script_peer_go_on(peer); /* only now */
     expect(0, DEMIT_RESULT_NONE, NULL);
     for (size_t i = 0; i < COUNT; i++)
         delivery_free(deliveries[i]);
@@ -399,7 +415,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup(name, set_up)
     const struct CMUnitTest tests[] = {
         TEST(test_batch_on_one_connection),
-        TEST(test_reuse_and_rest),
+        TEST(test_reuse),
+        TEST(test_rest),
         TEST(test_deliveries_per_connection),
         TEST(test_stale_connection),
         TEST(test_peer_leaves_while_idle),
