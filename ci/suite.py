@@ -3,6 +3,7 @@ Makes one ctest run out of many builds, and judges what it skipped. Called by ci
 
     suite.py plan MODE FLAVOUR…      writes build/ci/CTestTestfile.cmake: every flavour's tests as FLAVOUR:NAME
     suite.py check-skips JUNIT       fails, as root, on a skip that tests/expected-skips does not name
+    suite.py failures JUNIT          shows of each test that failed where it says why
 """
 
 import fnmatch
@@ -126,6 +127,42 @@ def plan(mode, flavours):
             print(f"  {flavour}: {'its build failed' if flavour in failed else f'{count} tests'}")
 
 
+# Where a test's output says why it failed, the most telling first: (pattern, lines before it, lines from it on).
+REASONS = [
+    (re.compile(r"WARNING: ThreadSanitizer|ERROR: \w+Sanitizer|: runtime error: |==\d+== (Invalid|Conditional|Use of|Process)"), 5, 60),
+    (re.compile(r"^(FAIL|ERROR): "), 0, 80),  # Python's unittest, with what the daemon said
+    (re.compile(r"error: Failure!|^\[  FAILED  \]"), 15, 10),  # cmocka
+]
+LAST_LINES, LINE_LENGTH, SHOWN_MAX = 40, 240, 12
+
+
+def excerpt(output):
+    """Of a failed test's output the lines that say why, or the last ones."""
+    lines = [line[:LINE_LENGTH] for line in output.rstrip().splitlines()]
+    for pattern, before, after in REASONS:
+        for number, line in enumerate(lines):
+            if pattern.search(line):
+                return lines[max(0, number - before) : number + after]
+    return lines[-LAST_LINES:]
+
+
+def failures_of(junit):
+    """(name, how, what was said) of every test that failed."""
+    for case in xml.etree.ElementTree.parse(junit).getroot().iter("testcase"):
+        failure = case.find("failure")
+        if failure is not None or case.get("status") == "fail":
+            how = failure.get("message", "") if failure is not None else ""
+            yield case.get("name"), how or "Failed", "".join(case.itertext())
+
+
+def show_failures(junit):
+    failures = list(failures_of(junit))
+    for name, how, output in failures[:SHOWN_MAX]:
+        print(f"\n---- {name}: {how} ----", *excerpt(output), sep="\n")
+    if len(failures) > SHOWN_MAX:
+        print(f"\n({len(failures) - SHOWN_MAX} more are not shown here)")
+
+
 def skips_of(junit):
     """(identity, what was said) of everything that was skipped, whole tests and single cases inside one."""
     for case in xml.etree.ElementTree.parse(junit).getroot().iter("testcase"):
@@ -177,6 +214,9 @@ def check_skips(junit):
 def main():
     if sys.argv[1] == "plan":
         plan(sys.argv[2], sys.argv[3:])
+        return 0
+    if sys.argv[1] == "failures":
+        show_failures(sys.argv[2])
         return 0
     return check_skips(sys.argv[2])
 

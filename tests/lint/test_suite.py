@@ -61,6 +61,43 @@ class Skips(unittest.TestCase):
             self.assertNotEqual(reason, "")
 
 
+FAILED = """<?xml version="1.0" encoding="UTF-8"?>
+<testsuite name="x" tests="3" failures="2" disabled="0" skipped="0">
+  <testcase name="dev:unit/good" status="run"><system-out>fine</system-out></testcase>
+  <testcase name="dev:unit/bad" status="fail"><failure message="Failed"/><system-out>1 != 2</system-out></testcase>
+  <testcase name="dev:unit/slow" status="fail"><failure message="Timeout"/><system-out>[ RUN ] a</system-out></testcase>
+</testsuite>
+"""
+
+
+class Failures(unittest.TestCase):
+    def test_only_what_failed(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".xml") as file:
+            file.write(FAILED)
+            file.flush()
+            found = [(name, how, said.strip()) for name, how, said in suite.failures_of(file.name)]
+        self.assertEqual(found, [("dev:unit/bad", "Failed", "1 != 2"), ("dev:unit/slow", "Timeout", "[ RUN ] a")])
+
+    def test_the_reason_is_found_wherever_it_stands(self):
+        noise = [f"event=received id={n}" for n in range(1000)]
+        for reason in (
+            "WARNING: ThreadSanitizer: data race (pid=1)",
+            "==12==ERROR: AddressSanitizer: heap-use-after-free on address 0x1",
+            "==12== Invalid read of size 8",
+            "x.c:7:3: runtime error: signed integer overflow",
+            "FAIL: test_a (__main__.Case.test_a)",
+            "[   LINE   ] --- test_x.c:12: error: Failure!",
+        ):
+            shown = suite.excerpt("\n".join([*noise, reason, *noise]))
+            self.assertIn(reason, shown)
+            self.assertLess(len(shown), 100)
+
+    def test_without_a_reason_the_end(self):
+        shown = suite.excerpt("\n".join(f"line {n}" for n in range(1000)))
+        self.assertEqual(shown[-1], "line 999")
+        self.assertEqual(len(shown), suite.LAST_LINES)
+
+
 class Quoting(unittest.TestCase):
     def test_bracket_arguments(self):
         self.assertEqual(suite.quoted("a;b $c \"d\""), "[=[a;b $c \"d\"]=]")
