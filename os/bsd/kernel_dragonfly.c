@@ -9,6 +9,8 @@
 #include <sys/sysctl.h>
 #include <unistd.h>
 
+const char os_kernel_name[] = "DragonFly";
+
 int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
 {
     (void)identity;

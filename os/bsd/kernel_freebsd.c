@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+const char os_kernel_name[] = "FreeBSD";
+
 int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
 {
     (void)identity;

@@ -15,6 +15,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+const char os_kernel_name[] = "Linux";
+
 int os_backend_set_groups(const gid_t *groups, size_t count, gid_t gid)
 {
     (void)gid;

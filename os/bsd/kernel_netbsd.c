@@ -11,6 +11,8 @@
 #include <sys/sysctl.h>
 #include <unistd.h>
 
+const char os_kernel_name[] = "NetBSD";
+
 const char os_kernel_uid_call[] = "setuid", os_kernel_gid_call[] = "setgid";
 
 int os_backend_set_uids(uid_t uid)

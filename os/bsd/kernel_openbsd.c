@@ -10,6 +10,8 @@
 #include <sys/sysctl.h>
 #include <unistd.h>
 
+const char os_kernel_name[] = "OpenBSD";
+
 int os_backend_set_groups(const gid_t *groups, size_t count, gid_t gid)
 {
     (void)gid;

@@ -135,6 +135,8 @@ int demit_os_datasync(int fd)
     do {
 #if defined(F_FULLFSYNC)
         result = fcntl(fd, F_FULLFSYNC); /* fsync(2) there reaches the drive's cache, no further */
+#elif defined(__DragonFly__)
+        result = fsync(fd); /* there is no fdatasync(2) */
 #else
         result = fdatasync(fd);
 #endif

@@ -1,0 +1,10 @@
+/* DragonFly: <limits.h>, as pathconf(2) speaks of it. */
+#ifndef DRAGONFLY_LIMITS_H
+#define DRAGONFLY_LIMITS_H
+
+#include_next <limits.h>
+
+#define NAME_MAX 255
+#define PATH_MAX 1024
+
+#endif

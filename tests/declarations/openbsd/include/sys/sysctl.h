@@ -1,0 +1,30 @@
+/* OpenBSD: <sys/sysctl.h> */
+#ifndef OPENBSD_SYS_SYSCTL_H
+#define OPENBSD_SYS_SYSCTL_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* sysctl(2): KERN_PROC and its five numbers */
+#define CTL_KERN               1
+#define KERN_PROC              66
+#define KERN_PROC_PID          1
+#define KERN_PROC_SHOW_THREADS 0x40000000
+int sysctl(const int *name, unsigned parts, void *old, size_t *old_size, void *new_value, size_t new_size);
+
+/* sysctl(2) names the structure, this header its members: widths are fixed. */
+#define KI_NGROUPS 16
+struct kinfo_proc {
+    int32_t p_pid;
+    uint32_t p_uid;
+    uint32_t p_ruid;
+    uint32_t p_gid;
+    uint32_t p_rgid;
+    uint32_t p_groups[KI_NGROUPS];
+    int16_t p_ngroups;
+    uint32_t p_svuid;
+    uint32_t p_svgid;
+    int32_t p_tid; /* -1: the process, else a thread */
+};
+
+#endif

@@ -1,0 +1,8 @@
+/* expect: too few arguments to function */
+#include <unistd.h>
+
+void hide(void);
+void hide(void)
+{
+    (void)unveil("/var/spool/demit");
+}
