@@ -2,6 +2,7 @@
 #include "demit/os.h"
 
 #include <errno.h>
+#include <sys/socket.h> /* declares it on OpenBSD */
 #include <unistd.h>
 
 int demit_os_peer(int socket_fd, demit_peer_t *peer)

@@ -13,7 +13,7 @@ static void note(int number)
 {
     int saved = errno;
     char byte = number == SIGHUP ? 'H' : number == SIGUSR1 ? 'U' : 'T';
-    ssize_t written = write(signal_fd, &byte, 1);
+    ssize_t written = write((int)signal_fd, &byte, 1);
     (void)written; /* the pipe is full: the loop has plenty to read already */
     errno = saved;
 }

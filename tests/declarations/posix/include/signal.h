@@ -13,7 +13,7 @@
 #define SIGCHLD 20
 #define SIGUSR1 30
 
-typedef int sig_atomic_t;
+typedef long sig_atomic_t; /* as wide as on FreeBSD: what fits there fits everywhere */
 /* A number or a structure: opaque. */
 typedef struct declared_sigset {
     unsigned words[4];
