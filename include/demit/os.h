@@ -198,13 +198,14 @@ typedef struct demit_os_detach {
     int null_fd; /* /dev/null from before chroot */
 } demit_os_detach_t;
 /*
- * In the child: 0 with DETACH set. The parent never returns: it exits with the child's code, or 0 after "ready"; with
- * 71 (EX_OSERR) and a line on standard error if a signal ended the child before. An errno: nothing was forked.
+ * In the child, which leads a session of its own: 0 with DETACH set. The parent never returns: it exits with the
+ * child's code, or 0 after "ready"; with 71 (EX_OSERR) and a line on standard error if a signal ended the child before.
+ * An errno: nothing was forked.
  */
 int demit_os_detach_begin(demit_os_detach_t *detach) DEMIT_CHECKED;
 /*
- * Tells the waiting parent "ready" and lets go of the terminal: a new session, descriptors 0–2 to /dev/null, the root
- * directory as the working directory.
+ * Tells the waiting parent "ready" and lets go of the terminal: descriptors 0–2 to /dev/null. The working directory is
+ * "/" since the identity was assumed. Needs nothing that a sandbox takes.
  */
 int demit_os_detach_finish(demit_os_detach_t *detach) DEMIT_CHECKED;
 

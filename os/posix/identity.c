@@ -217,8 +217,11 @@ int demit_identity_audit(const demit_identity_t *identity, void (*each)(void *ba
     }
     /* Of the jail only "/": the working directory is the caller's affair by now. */
     struct stat root;
-    if (identity->jail != NULL &&
-        (stat("/", &root) != 0 || root.st_dev != identity->jail_device || root.st_ino != identity->jail_inode)) {
+    bool seen = identity->jail != NULL && stat("/", &root) == 0;
+    /* Only a sandbox hides "/" itself (unveil(2)), and it was entered when this was the jail, for good. */
+    bool hidden = !seen && (errno == ENOENT || errno == EACCES);
+    if (identity->jail != NULL && !hidden &&
+        (!seen || root.st_dev != identity->jail_device || root.st_ino != identity->jail_inode)) {
         os_tell(&drift, "\"/\" is not the jail %s", identity->jail);
         differences++;
     }
