@@ -1,5 +1,6 @@
-/* DragonFly: sysctl(3), closefrom(2), pthread_set_name_np(3). */
+/* DragonFly: sysctl(3), closefrom(2), pthread_set_name_np(3), login_cap(3). */
 #include "os/bsd/kernel.h"
+#include "os/bsd/login_class.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -9,19 +10,45 @@
 #include <sys/sysctl.h>
 #include <unistd.h>
 
-const char os_kernel_name[] = "DragonFly";
+const os_kernel_t os_kernel = {.name = "DragonFly", .resolve = os_class_resolve};
+
+const os_step_t os_backend_steps[] = {OS_STEPS_CHECKS, OS_STEP_LOGIN_CLASS, OS_STEPS_IDS, OS_STEPS_PROOFS};
+const size_t os_backend_step_count = sizeof(os_backend_steps) / sizeof(os_backend_steps[0]);
+
+static int read_kinfo(pid_t pid, struct kinfo_proc *process)
+{
+    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_PID, pid};
+    size_t size = sizeof(*process);
+    if (sysctl(name, sizeof(name) / sizeof(name[0]), process, &size, NULL, 0) != 0) {
+        return errno;
+    }
+    return size == sizeof(*process) ? 0 : ESRCH;
+}
 
 int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
 {
     (void)identity;
-    int name[] = {CTL_KERN, KERN_PROC, KERN_PROC_PID, getpid()};
     struct kinfo_proc process;
-    size_t size = sizeof(process);
-    if (sysctl(name, sizeof(name) / sizeof(name[0]), &process, &size, NULL, 0) != 0) {
-        return errno;
+    int code = read_kinfo(getpid(), &process);
+    if (code == 0) {
+        *count = (unsigned)process.kp_nthreads;
     }
-    *count = (unsigned)process.kp_nthreads;
-    return 0;
+    return code;
+}
+
+/* The first of its groups is the effective gid. */
+int os_kernel_read_process(pid_t pid, os_process_t *process)
+{
+    struct kinfo_proc found;
+    int code = read_kinfo(pid, &found);
+    if (code != 0) {
+        return code;
+    }
+    process->ids = (os_ids_t){.uid = {found.kp_ruid, found.kp_uid, found.kp_svuid},
+                              .gid = {found.kp_rgid, found.kp_groups[0], found.kp_svgid}};
+    process->threads = (unsigned)found.kp_nthreads;
+    return os_process_groups(process, found.kp_groups, found.kp_ngroups,
+                             (int)(sizeof(found.kp_groups) / sizeof(found.kp_groups[0])));
 }
 
 int os_backend_close_from(int first)

@@ -15,7 +15,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-const char os_kernel_name[] = "Linux";
+const os_kernel_t os_kernel = {.name = "Linux"};
+
+const os_step_t os_backend_steps[] = {OS_STEPS_CHECKS, OS_STEPS_IDS, OS_STEPS_PROOFS};
+const size_t os_backend_step_count = sizeof(os_backend_steps) / sizeof(os_backend_steps[0]);
 
 int os_backend_set_groups(const gid_t *groups, size_t count, gid_t gid)
 {
@@ -23,23 +26,82 @@ int os_backend_set_groups(const gid_t *groups, size_t count, gid_t gid)
     return setgroups(count, groups) == 0 ? 0 : errno;
 }
 
+/* ---- /proc/PID/status: proc(5) ---- */
+
+/* The next number of LINE from *AT on. */
+static bool next_number(const char **at, unsigned long *number)
+{
+    char *end = NULL;
+    *number = strtoul(*at, &end, 10);
+    bool found = end != *at;
+    *at = end;
+    return found;
+}
+
+/* Real, effective, saved; a fourth, the file system's, follows the effective one here: nothing sets it. */
+static void read_ids(const char *at, uint32_t ids[3])
+{
+    unsigned long number = 0;
+    for (size_t i = 0; i < 3 && next_number(&at, &number); i++) {
+        ids[i] = (uint32_t)number;
+    }
+}
+
+static int read_groups(const char *at, os_process_t *process)
+{
+    enum { GROUPS_MAX = 1 << 10 };
+    gid_t groups[GROUPS_MAX];
+    int count = 0;
+    unsigned long number = 0;
+    while (next_number(&at, &number)) {
+        if (count < GROUPS_MAX) {
+            groups[count] = (gid_t)number;
+        }
+        count++;
+    }
+    free(process->groups.ids);
+    return os_process_groups(process, groups, count, GROUPS_MAX);
+}
+
+static int read_line(const char *line, os_process_t *process)
+{
+    if (strncmp(line, "Uid:", 4) == 0) {
+        read_ids(line + 4, process->ids.uid);
+    } else if (strncmp(line, "Gid:", 4) == 0) {
+        read_ids(line + 4, process->ids.gid);
+    } else if (strncmp(line, "Threads:", 8) == 0) {
+        process->threads = (unsigned)strtoul(line + 8, NULL, 10);
+    } else if (strncmp(line, "Groups:", 7) == 0) {
+        return read_groups(line + 7, process);
+    }
+    return 0;
+}
+
+int os_kernel_read_process(pid_t pid, os_process_t *process)
+{
+    char path[64], *line = NULL;
+    size_t room = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
+    FILE *status = fopen(path, "re");
+    if (status == NULL) {
+        return errno == ENOENT && access("/proc/self/status", F_OK) == 0 ? ESRCH : errno;
+    }
+    int code = 0;
+    while (code == 0 && getline(&line, &room, status) >= 0) {
+        code = read_line(line, process);
+    }
+    free(line);
+    (void)fclose(status);
+    return code == 0 && process->threads == 0 ? EPROTO : code;
+}
+
 int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
 {
     (void)identity;
-    FILE *status = fopen("/proc/self/status", "re");
-    if (status == NULL) {
-        return errno;
-    }
-    static const char name[] = "Threads:";
-    char line[256];
-    int code = EPROTO;
-    while (code != 0 && fgets(line, sizeof(line), status) != NULL) {
-        if (strncmp(line, name, strlen(name)) == 0) {
-            *count = (unsigned)strtoul(line + strlen(name), NULL, 10);
-            code = 0;
-        }
-    }
-    (void)fclose(status);
+    os_process_t process = {0};
+    int code = os_kernel_read_process(getpid(), &process);
+    free(process.groups.ids);
+    *count = process.threads;
     return code;
 }
 

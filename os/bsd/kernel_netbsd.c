@@ -3,6 +3,7 @@
  * what setuid did is not believed but read back.
  */
 #include "os/bsd/kernel.h"
+#include "os/bsd/login_class.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,9 +12,12 @@
 #include <sys/sysctl.h>
 #include <unistd.h>
 
-const char os_kernel_name[] = "NetBSD";
+const os_kernel_t os_kernel = {.name = "NetBSD", .resolve = os_class_resolve};
 
 const char os_kernel_uid_call[] = "setuid", os_kernel_gid_call[] = "setgid";
+
+const os_step_t os_backend_steps[] = {OS_STEPS_CHECKS, OS_STEP_LOGIN_CLASS, OS_STEPS_IDS, OS_STEPS_PROOFS};
+const size_t os_backend_step_count = sizeof(os_backend_steps) / sizeof(os_backend_steps[0]);
 
 int os_backend_set_uids(uid_t uid)
 {
@@ -31,9 +35,9 @@ int os_backend_set_groups(const gid_t *groups, size_t count, gid_t gid)
     return setgroups((int)count, groups) == 0 ? 0 : errno;
 }
 
-static int read_process(struct kinfo_proc2 *process)
+static int read_kinfo(pid_t pid, struct kinfo_proc2 *process)
 {
-    int name[] = {CTL_KERN, KERN_PROC2, KERN_PROC_PID, getpid(), (int)sizeof(*process), 1};
+    int name[] = {CTL_KERN, KERN_PROC2, KERN_PROC_PID, pid, (int)sizeof(*process), 1};
     size_t size = sizeof(*process);
     if (sysctl(name, sizeof(name) / sizeof(name[0]), process, &size, NULL, 0) != 0) {
         return errno;
@@ -41,22 +45,39 @@ static int read_process(struct kinfo_proc2 *process)
     return size == sizeof(*process) ? 0 : ESRCH;
 }
 
+static os_ids_t ids_of(const struct kinfo_proc2 *process)
+{
+    return (os_ids_t){.uid = {process->p_ruid, process->p_uid, process->p_svuid},
+                      .gid = {process->p_rgid, process->p_gid, process->p_svgid}};
+}
+
 int os_kernel_get_ids(os_ids_t *ids)
 {
     struct kinfo_proc2 process;
-    int code = read_process(&process);
+    int code = read_kinfo(getpid(), &process);
     if (code == 0) {
-        *ids = (os_ids_t){.uid = {process.p_ruid, process.p_uid, process.p_svuid},
-                          .gid = {process.p_rgid, process.p_gid, process.p_svgid}};
+        *ids = ids_of(&process);
     }
     return code;
+}
+
+int os_kernel_read_process(pid_t pid, os_process_t *process)
+{
+    struct kinfo_proc2 found;
+    int code = read_kinfo(pid, &found);
+    if (code != 0) {
+        return code;
+    }
+    process->ids = ids_of(&found);
+    process->threads = (unsigned)found.p_nlwps;
+    return os_process_groups(process, found.p_groups, found.p_ngroups, KI_NGROUPS);
 }
 
 int os_backend_count_threads(const demit_identity_t *identity, unsigned *count)
 {
     (void)identity;
     struct kinfo_proc2 process;
-    int code = read_process(&process);
+    int code = read_kinfo(getpid(), &process);
     if (code == 0) {
         *count = (unsigned)process.p_nlwps;
     }

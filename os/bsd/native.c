@@ -17,10 +17,6 @@
 
 const char os_backend_name[] = "bsd";
 
-struct os_native {
-    bool binds_low;
-};
-
 /* useradd(8) of OpenBSD and NetBSD, and of Linux; FreeBSD and DragonFly have pw(8). */
 void os_backend_account_hint(const char *user, char *text, size_t size)
 {
@@ -48,12 +44,16 @@ int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_
         os_tell(warnings, "Privileges is ignored on this system: %s",
                 identity->uid == 0 ? "root keeps everything" : "nothing is kept");
     }
-    identity->native->binds_low = identity->uid == 0 || os_kernel_first_free_port() <= 1;
-    return 0;
+    identity->native->binds_low = identity->uid == 0 || os_kernel_first_free_port() <= 1 ||
+                                  (os_kernel.lets_bind != NULL && os_kernel.lets_bind(identity));
+    return os_kernel.resolve != NULL ? os_kernel.resolve(identity, warnings, error) : 0;
 }
 
 void os_backend_free(os_native_t *native)
 {
+    if (native != NULL) {
+        free(native->login_class);
+    }
     free(native);
 }
 
@@ -82,7 +82,7 @@ void os_backend_kept(const demit_identity_t *identity, char *text, size_t size)
 
 /* ---- steps ---- */
 
-static bool check_root(const demit_identity_t *identity, char *why_not, size_t size)
+bool os_check_root(const demit_identity_t *identity, char *why_not, size_t size)
 {
     (void)identity;
     if (geteuid() != 0) {
@@ -91,17 +91,17 @@ static bool check_root(const demit_identity_t *identity, char *why_not, size_t s
     return geteuid() == 0;
 }
 
-static bool check_gid(const demit_identity_t *identity, char *why_not, size_t size)
+bool os_check_gid(const demit_identity_t *identity, char *why_not, size_t size)
 {
-    return (getgid() == identity->gid && getegid() == identity->gid) || check_root(identity, why_not, size);
+    return (getgid() == identity->gid && getegid() == identity->gid) || os_check_root(identity, why_not, size);
 }
 
-static bool check_uid(const demit_identity_t *identity, char *why_not, size_t size)
+bool os_check_uid(const demit_identity_t *identity, char *why_not, size_t size)
 {
-    return (getuid() == identity->uid && geteuid() == identity->uid) || check_root(identity, why_not, size);
+    return (getuid() == identity->uid && geteuid() == identity->uid) || os_check_root(identity, why_not, size);
 }
 
-static void blame(const demit_identity_t *identity, int code, char *cause, size_t size)
+void os_blame(const demit_identity_t *identity, int code, char *cause, size_t size)
 {
     if (code == EPERM) {
         os_append(cause, size,
@@ -111,19 +111,6 @@ static void blame(const demit_identity_t *identity, int code, char *cause, size_
         os_step_blame_uid(identity, code, cause, size);
     }
 }
-
-/* FreeBSD from 15 on leaves gid 0 among the groups if only the ids are set, so always all three, in this order. */
-const os_step_t os_backend_steps[] = {
-    {"threads", "", NULL, os_step_describe_threads, os_step_check_threads, NULL, NULL},
-    {"descriptors", "", os_step_has_jail, os_step_describe_descriptors, os_step_check_descriptors, NULL, NULL},
-    {"setgroups", "root", os_step_sets_groups, os_step_describe_groups, check_root, os_step_run_groups, blame},
-    {os_kernel_gid_call, "root", NULL, os_step_describe_gid, check_gid, os_step_run_gid, blame},
-    {"chroot", "root", os_step_has_jail, os_step_describe_chroot, check_root, os_step_run_chroot, blame},
-    {"chdir", "", NULL, os_step_describe_chdir, NULL, os_step_run_chdir, NULL},
-    {os_kernel_uid_call, "root", NULL, os_step_describe_uid, check_uid, os_step_run_uid, blame},
-    {"process limit", "", NULL, os_step_describe_room, NULL, os_step_run_room, os_step_blame_uid},
-};
-const size_t os_backend_step_count = sizeof(os_backend_steps) / sizeof(os_backend_steps[0]);
 
 /* ---- compare and probe ---- */
 
@@ -141,7 +128,13 @@ int os_backend_compare(const demit_identity_t *identity, const os_sink_t *drift,
     *differences = os_compare_uids(identity, "", ids.uid, 3, drift) + os_compare_gids(identity, "", ids.gid, 3, drift) +
                    os_compare_groups(identity, "", &groups, drift);
     free(groups.ids);
+    *differences += os_kernel.compare != NULL ? os_kernel.compare(drift) : 0;
     return 0;
+}
+
+static bool chroot_was_lost(const demit_identity_t *identity)
+{
+    return os_probe_chroot_was_lost(identity) && (os_kernel.lets_chroot == NULL || !os_kernel.lets_chroot());
 }
 
 static int take_uids(void)
@@ -187,7 +180,7 @@ static const os_probe_t probes[] = {
     {"setting all gids to 0", os_probe_gid_was_lost, take_gids},
     {"setgid(0)", os_probe_gid_was_lost, take_gid},
     {"setgroups({0})", os_probe_gid_was_lost, take_group},
-    {"chroot(\"/\")", os_probe_chroot_was_lost, take_root_directory},
+    {"chroot(\"/\")", chroot_was_lost, take_root_directory},
 };
 
 int os_backend_probe(const demit_identity_t *identity, demit_os_error_t *error)
@@ -210,69 +203,92 @@ static bool count_descriptor(void *baton, int fd)
     return true;
 }
 
-typedef struct report {
-    void (*each)(void *baton, const demit_identity_fact_t *fact);
-    void *baton;
-} report_t;
-
-static void give(const report_t *report, const char *name, const char *value)
+void os_report(const os_report_t *report, const char *name, const char *value)
 {
     demit_identity_fact_t fact = {.name = name, .value = value};
     report->each(report->baton, &fact);
 }
 
-static void report_number(const report_t *report, const char *name, unsigned long value, bool known)
+static void report_number(const os_report_t *report, const char *name, unsigned long value, bool known)
 {
     char text[24];
     (void)snprintf(text, sizeof(text), "%lu", value);
-    give(report, name, known ? text : NULL);
+    os_report(report, name, known ? text : NULL);
 }
 
-static void report_triple(const report_t *report, const char *name, unsigned long real, unsigned long effective,
+static void report_triple(const os_report_t *report, const char *name, unsigned long real, unsigned long effective,
                           unsigned long saved)
 {
     char text[80];
     (void)snprintf(text, sizeof(text), "%lu %lu %lu", real, effective, saved);
-    give(report, name, text);
+    os_report(report, name, text);
 }
 
-static void report_identity(const report_t *report, const os_ids_t *ids, const os_groups_t *groups)
+static void report_process(const os_report_t *report, const os_process_t *process)
 {
+    const os_ids_t *ids = &process->ids;
     char list[1024];
+    report_number(report, "pid", (unsigned long)report->pid, true);
+    report_number(report, "threads", process->threads, process->threads > 0);
     report_triple(report, "uid", ids->uid[0], ids->uid[1], ids->uid[2]);
     report_triple(report, "gid", ids->gid[0], ids->gid[1], ids->gid[2]);
-    os_groups_format(groups, list, sizeof(list));
-    give(report, "groups", list);
+    os_groups_format(&process->groups, list, sizeof(list));
+    os_report(report, "groups", process->groups_known ? list : NULL);
 }
 
-/* Another process could be asked for its ids on some of these systems and on no two alike, so none is: ENOTSUP. */
+/* Of oneself, system calls tell everything: more groups than kinfo_proc has room for, and inside any sandbox. */
+static int read_oneself(os_process_t *process)
+{
+    int code = os_kernel_get_ids(&process->ids);
+    if (code == 0) {
+        code = os_groups_read(&process->groups);
+        process->groups_known = code == 0;
+    }
+    if (code == 0 && os_backend_count_threads(NULL, &process->threads) != 0) {
+        process->threads = 0; /* not known */
+    }
+    return code;
+}
+
+int os_process_groups(os_process_t *process, const gid_t *groups, int count, int room)
+{
+    process->groups_known = count >= 0 && count <= room;
+    if (!process->groups_known) {
+        return 0;
+    }
+    process->groups.ids = calloc((size_t)count + 1, sizeof(*groups));
+    if (process->groups.ids == NULL) {
+        return ENOMEM;
+    }
+    memcpy(process->groups.ids, groups, (size_t)count * sizeof(*groups));
+    process->groups.count = (size_t)count;
+    os_groups_sort(&process->groups);
+    return 0;
+}
+
+/* Where another process works and what it has open is told on some of these systems, and on no two alike: not read. */
 int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_identity_fact_t *fact), void *baton)
 {
-    const report_t report = {each, baton};
-    os_ids_t ids;
-    os_groups_t groups = {0};
-    if (pid != 0 && pid != getpid()) {
-        return ENOTSUP;
-    }
-    int code = os_kernel_get_ids(&ids);
-    if (code == 0) {
-        code = os_groups_read(&groups);
-    }
+    const bool oneself = pid == 0 || pid == getpid();
+    const os_report_t report = {each, baton, oneself ? getpid() : pid};
+    os_process_t process = {0};
+    int code = oneself ? read_oneself(&process) : os_kernel_read_process(pid, &process);
     if (code != 0) {
+        free(process.groups.ids);
         return code;
     }
     char text[32], directory[PATH_MAX];
-    unsigned threads = 0, descriptors = 0, port = ids.uid[1] == 0 ? 1 : os_kernel_first_free_port();
-    report_number(&report, "pid", (unsigned long)getpid(), true);
-    bool counted = os_backend_count_threads(NULL, &threads) == 0;
-    report_number(&report, "threads", threads, counted);
-    report_identity(&report, &ids, &groups);
-    free(groups.ids);
-    give(&report, "cwd", getcwd(directory, sizeof(directory)));
-    counted = os_backend_each_descriptor(NULL, count_descriptor, &descriptors) == 0;
+    unsigned descriptors = 0, port = process.ids.uid[1] == 0 ? 1 : os_kernel_first_free_port();
+    report_process(&report, &process);
+    free(process.groups.ids);
+    os_report(&report, "cwd", oneself ? getcwd(directory, sizeof(directory)) : NULL);
+    bool counted = oneself && os_backend_each_descriptor(NULL, count_descriptor, &descriptors) == 0;
     report_number(&report, "descriptors", descriptors, counted);
     (void)snprintf(text, sizeof(text), "%u-65535", port > 0 ? port : 1);
-    give(&report, "bindable_ports", text);
+    os_report(&report, "bindable_ports", text);
+    if (os_kernel.report != NULL) {
+        os_kernel.report(&report);
+    }
     return 0;
 }
 

@@ -34,7 +34,7 @@ static int refuse_missing(demit_os_error_t *error)
         const char *why_not = reason(&os_kernel_sandbox[i]);
         if (why_not != NULL) {
             (void)os_fail(error, 0, "sandbox", "Sandbox = required, but %s cannot enforce \"%s\" (%s): %s",
-                          os_kernel_name, os_kernel_sandbox[i].name, os_kernel_sandbox[i].what, why_not);
+                          os_kernel.name, os_kernel_sandbox[i].name, os_kernel_sandbox[i].what, why_not);
             error->code = ENOTSUP;
             return ENOTSUP;
         }

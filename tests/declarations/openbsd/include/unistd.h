@@ -13,8 +13,6 @@ int getresgid(gid_t *real, gid_t *effective, gid_t *saved);
 int setgroups(int count, const gid_t *groups);
 /* issetugid(2) */
 int issetugid(void);
-/* getpeereid(3) */
-int getpeereid(int fd, uid_t *uid, gid_t *gid);
 
 /* chroot(2) */
 int chroot(const char *directory);

@@ -7,6 +7,7 @@
 typedef uint64_t rlim_t;
 #define RLIM_INFINITY (((rlim_t)1 << 63) - 1)
 #define RLIMIT_NPROC  7
+#define RLIM_NLIMITS  9
 
 #include_next <sys/resource.h>
 

@@ -22,9 +22,14 @@ struct kinfo_proc {
     uint32_t p_rgid;
     uint32_t p_groups[KI_NGROUPS];
     int16_t p_ngroups;
+    int32_t p_eflag;
     uint32_t p_svuid;
     uint32_t p_svgid;
     int32_t p_tid; /* -1: the process, else a thread */
+    uint64_t p_pledge;
 };
+/* Of p_eflag: unveil(2) was called, and called for the last time. */
+#define EPROC_UNVEIL   0x04
+#define EPROC_LKUNVEIL 0x08
 
 #endif
