@@ -8,7 +8,7 @@ export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive CLICOLOR=0
 
 # What to compile, and what the daemon stands on.
 packages_build=(gcc libc6-dev cmake ninja-build pkg-config
-    libapr1-dev libc-ares-dev libcap-dev libidn2-dev libjansson-dev libxxhash-dev libcmocka-dev)
+    libapr1-dev libc-ares-dev libcap-dev libidn2-dev libjansson-dev libseccomp-dev libxxhash-dev libcmocka-dev)
 # A client for ci/try, and what both it and the system tests use to look at a process and a network.
 packages_try=(swaks iproute2 libcap2-bin)
 # Everything that ci/test needs beyond these.

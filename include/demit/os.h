@@ -110,8 +110,9 @@ void demit_identity_summary(const demit_identity_t *identity, char *line, size_t
 /* ---- sandbox: once the identity is verified, with one thread, before listen(2) ----------------------------------- */
 
 typedef enum demit_sandbox_access {
-    DEMIT_SANDBOX_READ,  /* read it, and everything below it */
-    DEMIT_SANDBOX_WRITE, /* the same, and create, write, rename and remove below it */
+    DEMIT_SANDBOX_READ,    /* read it, and everything below it */
+    DEMIT_SANDBOX_WRITE,   /* the same, and create, write, rename and remove below it */
+    DEMIT_SANDBOX_CONNECT, /* a Unix socket: connect(2) to it */
 } demit_sandbox_access_t;
 
 typedef struct demit_sandbox_path {
@@ -122,13 +123,16 @@ typedef struct demit_sandbox_path {
 
 /* What demitd needs from now on; everything else is taken as far as this system can. */
 typedef struct demit_sandbox_request {
-    const demit_sandbox_path_t *paths; /* one that is missing is passed over, and reported */
+    const demit_sandbox_path_t *paths; /* one that is missing is passed over: who asks for it tells of it */
     size_t path_count;
     const uint16_t *ports; /* TCP ports that may be bound; port 0 (any free one) always may */
     size_t port_count;
 } demit_sandbox_request_t;
 
-/* One thing that this system's sandbox can take: "file system", "TCP bind", "system calls", "promises". */
+/*
+ * One thing that this system's sandbox can take: "file system", "TCP bind", "other processes", "system calls",
+ * "promises". Its texts live only for the call that tells it.
+ */
 typedef struct demit_sandbox_part {
     const char *name;
     const char *what; /* in the operator's words */
@@ -150,8 +154,8 @@ int demit_sandbox_enter(const demit_sandbox_request_t *request, bool required,
                         demit_os_error_t *error) DEMIT_CHECKED;
 
 /*
- * Tries one forbidden act for every part that was enforced; non-zero when one succeeded. Where a forbidden act ends the
- * process (pledge(2)) a child commits it.
+ * Tries one forbidden act for every part that was enforced, and that was possible before; non-zero when one succeeded.
+ * Once, by who entered. Where a forbidden act ends the process (pledge(2)) a child commits it.
  */
 int demit_sandbox_verify(const demit_sandbox_request_t *request, demit_os_error_t *error) DEMIT_CHECKED;
 

@@ -1,0 +1,168 @@
+/*
+ * seccomp(2) by libseccomp: the system calls that demitd does not need fail with EPERM. A list of what is forbidden
+ * ages better than one of what is allowed: the next libc finds its new calls, and not the end of the process.
+ */
+#include "os/linux/sandbox.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <linux/keyctl.h>
+#include <linux/seccomp.h>
+#include <seccomp.h>
+
+/* By name: a call that this architecture, or this libseccomp, does not know is passed over. */
+static const char *const forbidden[] = {
+    /* to become somebody else */
+    "setuid", "setuid32", "setgid", "setgid32", "setreuid", "setreuid32", "setregid", "setregid32", "setresuid",
+    "setresuid32", "setresgid", "setresgid32", "setgroups", "setgroups32", "capset",
+    /* other programs, and processes of one's own: nothing of demitd runs anything once it serves */
+    "execve", "execveat", "fork", "vfork",
+    /* other processes: signals, memory, descriptors */
+    "kill", "tkill", "rt_sigqueueinfo", "pidfd_send_signal", "pidfd_open", "pidfd_getfd", "ptrace", "process_vm_readv",
+    "process_vm_writev", "process_madvise", "process_mrelease", "kcmp", "migrate_pages", "move_pages",
+    /* another view of the files: jails, mounts, namespaces */
+    "chroot", "pivot_root", "mount", "umount", "umount2", "mount_setattr", "move_mount", "open_tree", "open_tree_attr",
+    "fsopen", "fsconfig", "fsmount", "fspick", "unshare", "setns", "open_by_handle_at", "name_to_handle_at", "mknod",
+    "mknodat", "fanotify_init",
+    /* the kernel itself, its hardware, its clock */
+    "init_module", "finit_module", "delete_module", "create_module", "kexec_load", "kexec_file_load", "reboot", "iopl",
+    "ioperm", "vm86", "vm86old", "modify_ldt", "bpf", "perf_event_open", "swapon", "swapoff", "syslog", "acct",
+    "quotactl", "quotactl_fd", "settimeofday", "stime", "clock_settime", "clock_settime64", "clock_adjtime",
+    "clock_adjtime64", "adjtimex", "sethostname", "setdomainname", "vhangup", "uselib", "nfsservctl", "lookup_dcookie",
+    "_sysctl",
+    /* large, young or rare parts of the kernel: where its bugs are, and ways around this list */
+    "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "personality", "add_key", "request_key",
+    "memfd_secret", "ustat", "sysfs"};
+
+/* Forbidden with one argument and not with another. */
+typedef struct conditional {
+    const char *call;
+    struct scmp_arg_cmp when;
+} conditional_t;
+
+#if defined(__s390__)
+enum { CLONE_FLAGS = 1 }; /* clone(2): there the stack comes first */
+#else
+enum { CLONE_FLAGS = 0 };
+#endif
+enum { PROTOCOL_SCTP = 132, PROTOCOL_MPTCP = 262 };
+
+/* The bits MASK of argument N are exactly VALUE. */
+static struct scmp_arg_cmp bits_are(unsigned n, uint64_t mask, uint64_t value)
+{
+    return SCMP_CMP(n, SCMP_CMP_MASKED_EQ, mask, value);
+}
+
+/* Argument N, of 32 bits, is not VALUE. The upper half of a register is whatever the compiler left there. */
+static struct scmp_arg_cmp differs(unsigned n, uint32_t value)
+{
+    return SCMP_CMP32(n, SCMP_CMP_NE, value);
+}
+
+/* ---- rules ---- */
+
+static int forbid(scmp_filter_ctx filter, uint32_t action, const char *name, unsigned count,
+                  const struct scmp_arg_cmp *when)
+{
+    int call = seccomp_syscall_resolve_name(name);
+    return call == __NR_SCMP_ERROR ? 0 : -seccomp_rule_add_array(filter, action, call, count, when);
+}
+
+static int forbid_calls(scmp_filter_ctx filter)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < sizeof(forbidden) / sizeof(forbidden[0]); i++) {
+        code = forbid(filter, SCMP_ACT_ERRNO(EPERM), forbidden[i], 0, NULL);
+    }
+    return code;
+}
+
+/* A thread may be made, a process or a namespace not. */
+static int forbid_processes(scmp_filter_ctx filter)
+{
+    static const uint64_t namespaces[] = {CLONE_NEWNS,   CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
+                                          CLONE_NEWUSER, CLONE_NEWPID,    CLONE_NEWNET};
+    const struct scmp_arg_cmp no_thread = bits_are(CLONE_FLAGS, CLONE_THREAD, 0);
+    int code = forbid(filter, SCMP_ACT_ERRNO(EPERM), "clone", 1, &no_thread);
+    for (size_t i = 0; code == 0 && i < sizeof(namespaces) / sizeof(namespaces[0]); i++) {
+        const struct scmp_arg_cmp made = bits_are(CLONE_FLAGS, namespaces[i], namespaces[i]);
+        code = forbid(filter, SCMP_ACT_ERRNO(EPERM), "clone", 1, &made);
+    }
+    /* Its flags lie in memory, where no filter sees them. A libc that hears ENOSYS makes its threads by clone(2). */
+    return code != 0 ? code : forbid(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
+}
+
+static int forbid_by_argument(scmp_filter_ctx filter)
+{
+    const uint32_t self = (uint32_t)getpid();
+    const conditional_t conditions[] = {
+        {"tgkill", differs(0, self)}, /* abort(3) sends a signal to its own thread */
+        {"rt_tgsigqueueinfo", differs(0, self)},
+        {"prlimit64", differs(0, 0)},           /* one's own limits are pid 0 */
+        {"setfsuid", differs(0, UINT32_MAX)},   /* (uid_t)-1 sets nothing and tells the present one: for the audit */
+        {"setfsuid32", differs(0, UINT32_MAX)}, /* where uids once had 16 bits */
+        {"setfsgid", differs(0, UINT32_MAX)},
+        {"setfsgid32", differs(0, UINT32_MAX)},
+        {"keyctl", differs(0, KEYCTL_GET_KEYRING_ID)}, /* for the audit, too */
+        /* Streams that Landlock's rules for TCP do not see. */
+        {"socket", SCMP_CMP32(2, SCMP_CMP_EQ, PROTOCOL_MPTCP)},
+        {"socket", SCMP_CMP32(2, SCMP_CMP_EQ, PROTOCOL_SCTP)},
+    };
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < sizeof(conditions) / sizeof(conditions[0]); i++) {
+        code = forbid(filter, SCMP_ACT_ERRNO(EPERM), conditions[i].call, 1, &conditions[i].when);
+    }
+    return code;
+}
+
+/* ---- the part of the sandbox ---- */
+
+bool os_seccomp_can(char *why_not, size_t size)
+{
+    /* No filter at all: a kernel that takes filters wants to read it first (EFAULT). */
+    if (prctl(PR_SET_SECCOMP, (unsigned long)SECCOMP_MODE_FILTER, NULL, 0, 0) != 0 && errno == EFAULT) {
+        return true;
+    }
+    os_append(why_not, size, "this kernel takes no seccomp filters (CONFIG_SECCOMP_FILTER)");
+    return false;
+}
+
+int os_seccomp_enter(demit_os_error_t *error)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    if (filter == NULL) {
+        return os_fail(error, ENOMEM, "sandbox", "the list of system calls cannot be made");
+    }
+    /* A second set of system calls, such as that of 32-bit programs, would be a second door: closed as a whole. */
+    int code = -seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM));
+    if (code == 0) {
+        code = forbid_calls(filter);
+    }
+    if (code == 0) {
+        code = forbid_processes(filter);
+    }
+    if (code == 0) {
+        code = forbid_by_argument(filter);
+    }
+    if (code == 0) {
+        code = -seccomp_load(filter);
+    }
+    seccomp_release(filter);
+    return code == 0 ? 0 : os_fail(error, code, "sandbox", "the list of system calls cannot be set");
+}
+
+int os_seccomp_verify(demit_os_error_t *error)
+{
+    /* To what one is already: without the filter, everybody may, and nothing changes. */
+    if (syscall(SYS_setuid, getuid()) == 0 || errno != EPERM) {
+        (void)os_fail(error, 0, "sandbox", "setuid(2) is not refused as the sandbox should refuse it");
+        error->code = EPERM;
+        return EPERM;
+    }
+    return 0;
+}
