@@ -65,6 +65,8 @@ static void store(void *home, const demit_config_node_t *node)
         *(const char **)(void *)field = datum->text;
         break;
     case DEMIT_CONFIG_NAMES:
+    case DEMIT_CONFIG_PORTS:
+    case DEMIT_CONFIG_PATHS:
     case DEMIT_CONFIG_NETWORKS:
     case DEMIT_CONFIG_DOMAINS:
     case DEMIT_CONFIG_NAMESERVERS:

@@ -20,7 +20,8 @@ apr_status_t demit_config_load(const demit_settings_t **settings, demit_config_r
     status = demit_config_read(&root, file, findings, pool);
     if (status == APR_SUCCESS) {
         demit_config_check(root, findings, result_pool, pool);
-        const demit_settings_t *built = demit_config_build(root, findings, result_pool, pool);
+        demit_settings_t *built = demit_config_build(root, findings, result_pool, pool);
+        built->files = demit_config_findings_files(findings);
         if (!demit_config_has_errors(findings)) { /* else what is missing would only seem to be at odds with the rest */
             demit_config_check_together(built, root, findings, pool);
         }

@@ -372,6 +372,29 @@ static bool to_name(const conversion_t *in, const demit_config_value_t *item, de
     return true;
 }
 
+static bool to_port(const conversion_t *in, const demit_config_value_t *item, demit_config_datum_t *datum)
+{
+    int64_t port;
+    if (!demit_config_parse_number(item->text, &port) || port < 1 || port > UINT16_MAX) {
+        return refuse(in, item, "is not a port; write a number from 1 to 65535");
+    }
+    APR_ARRAY_PUSH((apr_array_header_t *)datum->array, uint16_t) = (uint16_t)port;
+    return true;
+}
+
+static bool to_path_item(const conversion_t *in, const demit_config_value_t *item, demit_config_datum_t *datum)
+{
+    demit_config_datum_t path = {0};
+    if (!to_path(in, item, &path)) {
+        return false;
+    }
+    if (goes_up(item->text)) {
+        return refuse(in, item, "goes up by \"..\"; write the path that is meant");
+    }
+    APR_ARRAY_PUSH((apr_array_header_t *)datum->array, const char *) = path.text;
+    return true;
+}
+
 static bool to_nameserver(const conversion_t *in, const demit_config_value_t *item, demit_config_datum_t *datum)
 {
     const char *text = NULL;
@@ -440,6 +463,8 @@ static const type_t types[DEMIT_CONFIG_TYPE_COUNT] = {
     [DEMIT_CONFIG_PATH] = {to_path, ONE, 0, "path"},
     [DEMIT_CONFIG_LOG] = {to_log, ONE, 0, "stderr | syslog | path"},
     [DEMIT_CONFIG_NAMES] = {to_name, LIST, sizeof(const char *), "( name … )"},
+    [DEMIT_CONFIG_PORTS] = {to_port, LIST, sizeof(uint16_t), "( port … )"},
+    [DEMIT_CONFIG_PATHS] = {to_path_item, LIST, sizeof(const char *), "( path … )"},
     [DEMIT_CONFIG_NETWORKS] = {to_network, LIST, sizeof(apr_ipsubnet_t *), "( network … )"},
     [DEMIT_CONFIG_DOMAINS] = {to_domain, LIST, sizeof(const char *), "( domain … )"},
     [DEMIT_CONFIG_NAMESERVERS] = {to_nameserver, LIST, sizeof(const char *), "( address … )"},

@@ -53,6 +53,11 @@ const char *demit_config_findings_begin_file(demit_config_findings_t *findings, 
     return APR_ARRAY_IDX(findings->files, order, const char *);
 }
 
+const apr_array_header_t *demit_config_findings_files(const demit_config_findings_t *findings)
+{
+    return findings->files;
+}
+
 static void add(demit_config_findings_t *findings, demit_config_findings_list_t *list, const demit_source_t *where,
                 const char *format, va_list arguments)
 {

@@ -25,6 +25,9 @@ demit_config_findings_t *demit_config_findings_create(apr_pool_t *pool);
  */
 const char *demit_config_findings_begin_file(demit_config_findings_t *findings, const char *file);
 
+/* const char *: every file that was begun, in order; in the pool of the findings. */
+const apr_array_header_t *demit_config_findings_files(const demit_config_findings_t *findings);
+
 /* Something that makes the configuration unusable. The form is "what is wrong; what would be right". */
 void demit_config_error(demit_config_findings_t *findings, const demit_source_t *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -61,6 +61,8 @@ const demit_config_scope_t demit_config_scopes[DEMIT_CONFIG_SCOPE_COUNT] = {
 
 static const demit_config_choice_t lone_lf[] = {
     {"pedantic", DEMIT_LONE_LF_REJECT}, {"ignore", DEMIT_LONE_LF_IGNORE}, {"fix", DEMIT_LONE_LF_FIX}, {NULL, 0}};
+static const demit_config_choice_t sandbox_modes[] = {
+    {"auto", DEMIT_SANDBOX_AUTO}, {"required", DEMIT_SANDBOX_REQUIRED}, {"off", DEMIT_SANDBOX_OFF}, {NULL, 0}};
 static const demit_config_choice_t delivery_methods[] = {{"ESMTP", DEMIT_DELIVER_ESMTP},
                                                          {"SMTP", DEMIT_DELIVER_SMTP},
                                                          {"LMTP", DEMIT_DELIVER_LMTP},
@@ -124,20 +126,29 @@ const demit_config_option_t demit_config_options[] = {
              "space; every other one is given up. Ignored on other systems."},
     {.name = "Sandbox",
      .scopes = BIT(SECURITY),
-     .type = DEMIT_CONFIG_TEXT,
-     NOT_YET,
-     .accepted = "off",
-     .help = "Whether the system's sandbox confines demitd further: auto, required or off."},
+     .type = DEMIT_CONFIG_CHOICE,
+     SECURITY(sandbox, sandbox_source),
+     .choices = sandbox_modes,
+     .initial = "auto",
+     .help = "Whether demitd, once its identity is verified, takes from itself what else this system can take: files, "
+             "ports, system calls. auto: as far as this system can, and the log tells what it cannot. required: a "
+             "start where it cannot take everything is refused. off: nothing is taken. demitd -e lists it all."},
     {.name = "Sandbox_Ports",
      .scopes = BIT(SECURITY),
-     .type = DEMIT_CONFIG_NAMES,
-     NOT_YET,
-     .help = "Ports that the sandbox allows beside those of the listeners."},
+     .type = DEMIT_CONFIG_PORTS,
+     SECURITY(sandbox_ports, sandbox_ports_source),
+     .initial = "( )",
+     .initial_text = "none",
+     .help = "TCP ports that may be bound beside those of the listeners, for listeners to come without a restart."},
     {.name = "Sandbox_Paths",
      .scopes = BIT(SECURITY),
-     .type = DEMIT_CONFIG_NAMES,
-     NOT_YET,
-     .help = "Paths that the sandbox allows beside those that are configured."},
+     .type = DEMIT_CONFIG_PATHS,
+     SECURITY(sandbox_paths, sandbox_paths_source),
+     .initial = "( )",
+     .initial_text = "none",
+     .help =
+         "Directories and files that may be read and written, with all that lies below, beside those that the "
+         "configuration names: for Maildirs and sockets to come without a restart. Within a chroot, as seen there."},
 
     {.section = "The server",
      .name = "Hostname",

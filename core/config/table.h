@@ -65,6 +65,8 @@ typedef enum demit_config_type {
     DEMIT_CONFIG_PATH,
     DEMIT_CONFIG_LOG,         /* stderr, syslog or a path */
     DEMIT_CONFIG_NAMES,       /* list of words */
+    DEMIT_CONFIG_PORTS,       /* list of TCP ports */
+    DEMIT_CONFIG_PATHS,       /* list of absolute paths */
     DEMIT_CONFIG_NETWORKS,    /* list of networks and addresses */
     DEMIT_CONFIG_DOMAINS,     /* list of domain patterns */
     DEMIT_CONFIG_NAMESERVERS, /* list of addresses, with or without port */

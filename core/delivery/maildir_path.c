@@ -82,6 +82,12 @@ static size_t base_size(const char *template)
     return (size_t)(end - template);
 }
 
+const char *demit_maildir_base(const char *template, apr_pool_t *pool)
+{
+    size_t size = base_size(template);
+    return size == 0 ? "/" : apr_pstrmemdup(pool, template, size);
+}
+
 /* Values are put in as they are: a % in one of them means nothing. */
 static const char *expand(const char *template, const char *domain, const char *user, apr_pool_t *pool)
 {

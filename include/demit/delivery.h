@@ -107,6 +107,12 @@ apr_status_t demit_transport_maildir_create(demit_transport_t **transport, const
                                             apr_pool_t *pool) __attribute__((warn_unused_result));
 
 /*
+ * The directory that all Maildirs of TEMPLATE (demit_domain_settings_t) lie below, and that must be there already: what
+ * stands before the first component with a '%'. Any thread.
+ */
+const char *demit_maildir_base(const char *template, apr_pool_t *pool);
+
+/*
  * Whether LOCAL_PART, without quotes, has a mailbox in a Maildir domain. Blocks on the disk: disk workers only.
  * APR_SUCCESS, APR_ENOENT (550 5.1.1), or an error (451).
  */

@@ -45,6 +45,10 @@ typedef struct demit_security_settings {
     const char *privileges;   /* NULL: keep nothing. Text for priv_str_to_set(3C). */
     demit_source_t user_source, group_source, supplemental_groups_source, chroot_source, capabilities_source,
         privileges_source;
+    demit_sandbox_mode_t sandbox;
+    const apr_array_header_t *sandbox_ports; /* uint16_t; never NULL */
+    const apr_array_header_t *sandbox_paths; /* const char *, absolute, without ".."; never NULL */
+    demit_source_t sandbox_source, sandbox_ports_source, sandbox_paths_source;
 } demit_security_settings_t;
 
 /* One Listen of an ESMTP_Listener or Control_Listener. */
@@ -94,6 +98,8 @@ typedef struct demit_alias {
 
 typedef struct demit_settings {
     demit_security_settings_t security;
+    const apr_array_header_t *files; /* const char *: every file that the configuration was read from, the main one
+                                        first, as they were named */
 
     const char *hostname, *ehlo_hostname;
     const char *pid_file; /* NULL: none */

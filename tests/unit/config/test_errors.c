@@ -191,8 +191,6 @@ static const row_t errors[] = {
      "test.conf:1:1: the scope Cluster is not supported yet; remove it\n"},
     {TEXT("ESMTP_Listener { Listen \":25\" { Enable_Duravip = true } }"),
      "test.conf:1:50: Enable_Duravip is not supported yet, except as Enable_Duravip = false; remove it\n"},
-    {TEXT("Security { Sandbox = required }"),
-     "test.conf:1:22: Sandbox is not supported yet, except as Sandbox = off; remove it\n"},
     {TEXT("Use_SendFile = true"),
      "test.conf:1:16: Use_SendFile is not supported yet; remove it\n"},
     {TEXT("TimeStampFormat = \"%s\""),
@@ -200,6 +198,17 @@ static const row_t errors[] = {
     {TEXT("ESMTP_Listener { Server_TLS_Key = \"/k\" }"),
      "test.conf:1:35: Server_TLS_Key is not supported yet; remove it\n"},
     /* ---- values */
+    {TEXT("Security { Sandbox = on }"),
+     "test.conf:1:22: \"on\" is unknown; Sandbox is one of auto, required, off\n"},
+    {TEXT("Security { Sandbox_Ports = ( 25 0 65536 smtp ) }"),
+     "test.conf:1:33: \"0\" is not a port; write a number from 1 to 65535\n"
+     "test.conf:1:35: \"65536\" is not a port; write a number from 1 to 65535\n"
+     "test.conf:1:41: \"smtp\" is not a port; write a number from 1 to 65535\n"},
+    {TEXT("Security { Sandbox_Paths = ( srv /srv/../etc ) }"),
+     "test.conf:1:30: \"srv\" is not an absolute path; begin it with '/'\n"
+     "test.conf:1:34: \"/srv/../etc\" goes up by \"..\"; write the path that is meant\n"},
+    {TEXT("Sandbox = off"),
+     "test.conf:1:1: \"Sandbox\" does not belong in the global scope; it belongs in Security\n"},
     {TEXT("Max_Recipients = many"),
      "test.conf:1:18: \"many\" is not a number; write decimal digits only\n"},
     {TEXT("Max_Recipients = 0"),

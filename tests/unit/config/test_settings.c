@@ -246,6 +246,23 @@ static void test_security(void **state)
     assert_string_equal(s->security.chroot_directory, "/jail");
     assert_string_equal(s->security.capabilities, ""); /* the back end decides what that means */
     assert_string_equal(s->security.privileges, "basic net_privaddr");
+    assert_int_equal(s->security.sandbox, DEMIT_SANDBOX_OFF);
+    assert_int_equal(s->security.sandbox_source.line, 5);
+}
+
+static void test_sandbox(void **state)
+{
+    const demit_settings_t *s = load_good(*state, "");
+    assert_int_equal(s->security.sandbox, DEMIT_SANDBOX_AUTO);
+    assert_int_equal(s->security.sandbox_ports->nelts, 0);
+    assert_int_equal(s->security.sandbox_paths->nelts, 0);
+    s = load_good(*state, "Security { Sandbox = required Sandbox_Ports = ( 1 65535 ) Sandbox_Paths = /srv }");
+    assert_int_equal(s->security.sandbox, DEMIT_SANDBOX_REQUIRED);
+    assert_int_equal(s->security.sandbox_ports->nelts, 2);
+    assert_int_equal(APR_ARRAY_IDX(s->security.sandbox_ports, 0, uint16_t), 1);
+    assert_int_equal(APR_ARRAY_IDX(s->security.sandbox_ports, 1, uint16_t), 65535);
+    assert_string_equal(text_at(s->security.sandbox_paths, 0), "/srv");
+    assert_string_equal(text_at(s->files, 0), "test.conf");
 }
 
 static void test_gateways(void **state)
@@ -489,6 +506,7 @@ int main(void)
         TEST(test_values_of_delivery),
         TEST(test_bounds),
         TEST(test_security),
+        TEST(test_sandbox),
         TEST(test_gateways),
         TEST(test_networks),
         TEST(test_a_prefix_of_no_bits_is_everybody),
