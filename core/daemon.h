@@ -35,6 +35,10 @@ typedef struct demit_daemon {
     uint32_t descriptors;      /* how many the host allows */
     apr_array_header_t *bound; /* demit_bound_t */
     int pid_file_fd;
+    const char *start_directory; /* the working directory of the start; relative paths are below it */
+
+    demit_sandbox_request_t sandbox;   /* what was asked of the sandbox; nothing with Sandbox = off */
+    apr_array_header_t *sandbox_parts; /* demit_sandbox_part_t: what is enforced, and what not and why; NULL before */
 
     demit_resolver_t *resolver;
     demit_workers_t *workers;
@@ -82,6 +86,22 @@ void demit_close_listeners(demit_daemon_t *daemon);
 int demit_start_listening(demit_daemon_t *daemon);
 /* Takes the listeners out of the loops, on the loops' own threads. */
 void demit_stop_listening(demit_daemon_t *daemon);
+
+/* ---- once the identity is verified: sandbox.c ---------------------------------------------------------------------
+ */
+/* Takes what demitd does not need, and proves it. Before any thread: a thread that is there already stays outside. */
+int demit_enter_sandbox(demit_daemon_t *daemon);
+/* event=sandbox for every part, event=sandbox_path for every path that was to be allowed and is missing. */
+void demit_log_sandbox(const demit_daemon_t *daemon);
+/*
+ * For a reload: NULL if everything that SETTINGS needs lies within the sandbox that was entered, else a sentence, in
+ * POOL, that names the option and what to do. Whoever gets a sentence refuses the whole reload.
+ */
+const char *demit_sandbox_lacks(const demit_daemon_t *daemon, const demit_settings_t *settings, apr_pool_t *pool);
+/* For -e: prints each part with its paths and ports, and what would not be enforced. False: a start would fail. */
+bool demit_show_sandbox(demit_daemon_t *daemon);
+/* For -t: true, or false having said on standard error why Sandbox = required cannot be had here. */
+bool demit_test_sandbox(demit_daemon_t *daemon);
 
 /* ---- as the new identity: rooms.c -------------------------------------------------------------------------------- */
 int demit_open_log(demit_daemon_t *daemon);

@@ -38,6 +38,7 @@ static const demit_stage_t STAGES[] = {
     {"pid file", demit_write_pid_file, demit_unlock_pid_file},
     {"before chroot", demit_open_before_chroot, NULL},
     {"assume identity", demit_assume_identity, NULL},
+    {"sandbox", demit_enter_sandbox, NULL},
     {"log", demit_open_log, demit_close_log},
     {"workers", demit_start_workers, demit_stop_workers},
     {"spool", demit_open_spool, demit_close_spool},

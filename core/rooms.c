@@ -38,6 +38,7 @@ int demit_open_log(demit_daemon_t *daemon)
     }
     if (target != DEMIT_LOG_STDERR) {
         demit_log_identity(daemon); /* said on the terminal already; now where it is kept */
+        demit_log_sandbox(daemon);
     }
     return 0;
 }

@@ -23,6 +23,7 @@ int demit_show_test(demit_daemon_t *daemon)
         code = demit_resolve_identity(daemon) == 0 ? 0 : EX_CONFIG;
         if (code == 0) {
             print_warnings(daemon);
+            code = demit_test_sandbox(daemon) ? 0 : EX_CONFIG;
         }
         demit_forget_identity(daemon);
     }
@@ -72,6 +73,7 @@ int demit_show_explain(demit_daemon_t *daemon)
            demit_identity_can_bind_low(daemon->identity) ? "can still be bound" : "cannot be bound any more");
     printf("    files: what that user, that group and those supplementary groups may read and write%s\n",
            demit_identity_chroot(daemon->identity) != NULL ? ", inside the jail" : "");
+    explanation.would_fail = !demit_show_sandbox(daemon) || explanation.would_fail;
     printf("\n%s\n", explanation.would_fail ? "A start here and now would fail." : "Every step would succeed.");
     demit_forget_identity(daemon);
     return explanation.would_fail ? EX_NOPERM : 0;

@@ -8,6 +8,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include <apr_file_info.h>
 #include <apr_strings.h>
 
 #include "demit/config.h"
@@ -37,6 +38,12 @@ static void print_lines(const apr_array_header_t *lines, const char *kind)
 int demit_read_configuration(demit_daemon_t *daemon)
 {
     demit_config_report_t report = {0};
+    char *directory = NULL;
+
+    if (apr_filepath_get(&directory, APR_FILEPATH_NATIVE, daemon->pool) != APR_SUCCESS) {
+        directory = apr_pstrdup(daemon->pool, "/"); /* one that was removed, or cannot be read: nothing lies below it */
+    }
+    daemon->start_directory = directory;
     const apr_status_t status =
         demit_config_load(&daemon->settings, &report, daemon->options.config_file, daemon->pool);
 
