@@ -5,6 +5,8 @@
 #include <stdatomic.h>
 #include <sysexits.h>
 
+#include <apr_portable.h>
+
 #include "demit/log.h"
 
 /* Takes every listener out of one loop, on that loop's thread; the last loop closes the sockets. */
@@ -151,6 +153,20 @@ static int open_unix_listeners(demit_daemon_t *daemon)
     return 0;
 }
 
+/* listen(2); from then on the socket only accepts, where descriptors have rights. */
+static apr_status_t begin_listening(const demit_bound_t *bound)
+{
+    apr_os_sock_t fd;
+    const apr_status_t status = apr_socket_listen(bound->socket, bound->listen->backlog);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    apr_os_sock_get(&fd, bound->socket);
+    const int code = demit_os_limit_descriptor(fd, DEMIT_DESCRIPTOR_LISTENER);
+    return code == ENOTSUP ? APR_SUCCESS : APR_FROM_OS_ERROR(code);
+}
+
 /* Before the loops run: from then on a loop's pollset belongs to its thread. */
 int demit_start_listening(demit_daemon_t *daemon)
 {
@@ -158,8 +174,7 @@ int demit_start_listening(demit_daemon_t *daemon)
 
     for (int i = 0; code == 0 && i < daemon->bound->nelts; i++) {
         const demit_bound_t *bound = &APR_ARRAY_IDX(daemon->bound, i, demit_bound_t);
-        apr_status_t status =
-            bound->unix_socket.path != NULL ? APR_SUCCESS : apr_socket_listen(bound->socket, bound->listen->backlog);
+        apr_status_t status = bound->unix_socket.path != NULL ? APR_SUCCESS : begin_listening(bound);
         if (status == APR_SUCCESS) {
             status = give_to_loops(daemon, bound);
         }

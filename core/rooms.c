@@ -194,6 +194,7 @@ int demit_open_console(demit_daemon_t *daemon)
     const demit_control_options_t options = {
         .settings = daemon->settings,
         .identity = daemon->identity,
+        .sandbox_parts = daemon->sandbox_parts,
         .group = daemon->control_group,
         .loop = daemon->main_loop,
         .queue = daemon->queue,

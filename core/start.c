@@ -258,6 +258,10 @@ int demit_write_pid_file(demit_daemon_t *daemon)
         return demit_start_failed(code == EWOULDBLOCK ? EX_UNAVAILABLE : EX_CANTCREAT, "%s: %s", error.step,
                                   error.text);
     }
+    const int limited = demit_os_limit_descriptor(daemon->pid_file_fd, DEMIT_DESCRIPTOR_PID_FILE);
+    if (limited != 0 && limited != ENOTSUP) {
+        return demit_start_failed(EX_OSERR, "the rights to the pid file cannot be limited: %s", strerror(limited));
+    }
     return 0;
 }
 

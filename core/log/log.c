@@ -240,7 +240,15 @@ static void unlock_target(void)
 static int open_file(const char *path, int *fd)
 {
     *fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
-    return *fd < 0 ? errno : 0;
+    if (*fd < 0) {
+        return errno;
+    }
+    const int error = demit_os_limit_descriptor(*fd, DEMIT_DESCRIPTOR_LOG);
+    if (error != 0 && error != ENOTSUP) {
+        close(*fd);
+        return error;
+    }
+    return 0;
 }
 
 apr_status_t demit_log_open(demit_log_target_t target, const char *path)

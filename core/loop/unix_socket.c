@@ -12,6 +12,8 @@
 #include <apr_portable.h>
 #include <apr_strings.h>
 
+#include "demit/os.h"
+
 /*
  * Why not apr_socket_bind(): it leaves a mark on a Unix socket, by which apr_socket_close() and the pool's clean-up
  * later unlink the path, whatever stands there by then. So the name is ours to make and ours to remove.
@@ -172,6 +174,16 @@ static int make_name(demit_unix_socket_t *socket, const demit_unix_socket_reques
     return code;
 }
 
+/* From here on it only accepts, where descriptors have rights. */
+static apr_status_t limit_descriptor(apr_socket_t *socket)
+{
+    apr_os_sock_t fd;
+
+    apr_os_sock_get(&fd, socket);
+    const int code = demit_os_limit_descriptor(fd, DEMIT_DESCRIPTOR_LISTENER);
+    return code == ENOTSUP ? APR_SUCCESS : APR_FROM_OS_ERROR(code);
+}
+
 apr_status_t demit_unix_socket_open(demit_unix_socket_t *socket, const demit_unix_socket_request_t *request,
                                     char *error, size_t error_size, apr_pool_t *pool)
 {
@@ -190,6 +202,9 @@ apr_status_t demit_unix_socket_open(demit_unix_socket_t *socket, const demit_uni
     }
     if (status == APR_SUCCESS) {
         status = apr_socket_timeout_set(socket->socket, 0);
+    }
+    if (status == APR_SUCCESS) {
+        status = limit_descriptor(socket->socket);
     }
     if (status == APR_SUCCESS) {
         return APR_SUCCESS;

@@ -10,6 +10,7 @@
 #define DEMIT_CONTROL_H
 
 #include <apr_pools.h>
+#include <apr_tables.h>
 
 #include "demit/delivery.h"
 #include "demit/loop.h"
@@ -24,8 +25,9 @@ typedef struct demit_control demit_control_t;
 typedef struct demit_control_options {
     const demit_settings_t *settings;
     const demit_identity_t *identity;
-    const demit_os_group_t *group; /* Control_Group, or NULL */
-    demit_loop_t *loop;            /* the main thread's */
+    const apr_array_header_t *sandbox_parts; /* demit_sandbox_part_t, as entered; empty: Sandbox = off; or NULL */
+    const demit_os_group_t *group;           /* Control_Group, or NULL */
+    demit_loop_t *loop;                      /* the main thread's */
     demit_queue_t *queue;
     demit_spool_t *spool;
     demit_smtp_server_t *server;

@@ -70,6 +70,11 @@ int demit_os_notify_open(void)
         (void)close(fd);
         return code;
     }
+    code = demit_os_limit_descriptor(fd, DEMIT_DESCRIPTOR_NOTIFY);
+    if (code != 0 && code != ENOTSUP) {
+        (void)close(fd);
+        return code;
+    }
     if (notify_fd >= 0) {
         (void)close(notify_fd);
     }
