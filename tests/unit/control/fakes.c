@@ -1,5 +1,6 @@
 #include "tests/unit/control/fakes.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -210,6 +211,12 @@ void demit_os_syslog(int level, const char *line)
 unsigned demit_os_processors(void)
 {
     return 2;
+}
+
+int demit_os_limit_descriptor(int fd, demit_descriptor_use_t use)
+{
+    (void)fd, (void)use;
+    return ENOTSUP;
 }
 
 int demit_os_peer(int socket_fd, demit_peer_t *peer)
