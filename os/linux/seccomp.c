@@ -52,6 +52,8 @@ enum { CLONE_FLAGS = 0 };
 #endif
 enum { PROTOCOL_SCTP = 132, PROTOCOL_MPTCP = 262 };
 
+enum { SEARCH_TREE = 2 }; /* seccomp_attr_set(3): every system call passes here, so not one comparison after another */
+
 /* The bits MASK of argument N are exactly VALUE. */
 static struct scmp_arg_cmp bits_are(unsigned n, uint64_t mask, uint64_t value)
 {
@@ -140,6 +142,9 @@ int os_seccomp_enter(demit_os_error_t *error)
     }
     /* A second set of system calls, such as that of 32-bit programs, would be a second door: closed as a whole. */
     int code = -seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(EPERM));
+    if (code == 0) {
+        code = -seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, SEARCH_TREE);
+    }
     if (code == 0) {
         code = forbid_calls(filter);
     }
