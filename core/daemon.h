@@ -128,6 +128,12 @@ void demit_begin_stop(demit_daemon_t *daemon);
  */
 int demit_serve(demit_daemon_t *daemon);
 
+/* ---- what the process holds: watch.c ----------------------------------------------------------------------------- */
+/* For -e: what an attacker could do with it, and what could be less. */
+void demit_print_reach(demit_daemon_t *daemon);
+/* Logs what the kernel says the process holds, and compares every thread, now that all are there. */
+int demit_audit_threads(demit_daemon_t *daemon);
+
 /* ---- looks that change nothing: show.c --------------------------------------------------------------------------- */
 int demit_show_test(demit_daemon_t *daemon);
 int demit_show_explain(demit_daemon_t *daemon);

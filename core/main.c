@@ -49,6 +49,7 @@ static const demit_stage_t STAGES[] = {
     {"console", demit_open_console, demit_close_console},
     {"listen", demit_start_listening, NULL},
     {"threads", demit_start_threads, demit_stop_threads},
+    {"audit", demit_audit_threads, NULL},
     {"ready", demit_tell_ready, NULL},
 };
 

@@ -68,11 +68,8 @@ int demit_show_explain(demit_daemon_t *daemon)
     printf("Steps that demitd (back end os/%s) would take on this host, in order:\n\n", DEMIT_OS_NAME);
     demit_identity_explain(daemon->identity, print_step, &explanation);
     demit_identity_summary(daemon->identity, summary, sizeof(summary));
-    printf("\nHeld afterwards, by the process and by whoever takes it over:\n    %s\n", summary);
-    printf("    ports below 1024: %s\n",
-           demit_identity_can_bind_low(daemon->identity) ? "can still be bound" : "cannot be bound any more");
-    printf("    files: what that user, that group and those supplementary groups may read and write%s\n",
-           demit_identity_chroot(daemon->identity) != NULL ? ", inside the jail" : "");
+    printf("\nHeld afterwards:\n    %s\n", summary);
+    demit_print_reach(daemon);
     explanation.would_fail = !demit_show_sandbox(daemon) || explanation.would_fail;
     printf("\n%s\n", explanation.would_fail ? "A start here and now would fail." : "Every step would succeed.");
     demit_forget_identity(daemon);

@@ -55,8 +55,11 @@ uid_t demit_identity_uid(const demit_identity_t *identity);
 gid_t demit_identity_gid(const demit_identity_t *identity);
 /* NULL when there is no chroot. */
 const char *demit_identity_chroot(const demit_identity_t *identity);
-/* Whether a port below 1024 can be bound again after the drop. */
-bool demit_identity_can_bind_low(const demit_identity_t *identity);
+/* The lowest port that can be bound again after the drop; 1: all can. */
+unsigned demit_identity_lowest_port(const demit_identity_t *identity);
+/* What to write in Security so that every port can: `Capabilities = "cap_net_bind_service+ep"`. "": nothing can here.
+ */
+const char *demit_identity_bind_grant(void);
 
 /* 2. Calls EACH for every step that assume would take here: what, the privilege it needs, whether it would succeed now.
  */
@@ -106,6 +109,29 @@ int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *b
 
 /* One line for the log: `user=ecuser uid=990 gid=990 groups=- kept=cap_net_bind_service chroot=- backend=linux`. */
 void demit_identity_summary(const demit_identity_t *identity, char *line, size_t size);
+
+/*
+ * What whoever takes the process over after the steps could do with it: sentences on "ports", "files", "signals",
+ * "programs", and one on every "power" that is kept. Without any sandbox. Changes nothing.
+ */
+typedef struct demit_identity_reach {
+    const char *over, *what;
+} demit_identity_reach_t;
+void demit_identity_each_reach(const demit_identity_t *identity,
+                               void (*each)(void *baton, const demit_identity_reach_t *reach), void *baton);
+
+/* A TCP port that the configuration has demitd bind, and where it says so: `demit.conf:12:3: Listen "*:25"`. */
+typedef struct demit_port_use {
+    uint16_t port;
+    const char *by;
+} demit_port_use_t;
+
+/*
+ * Tells what would be less, and what is missing: every kept power that nothing uses, and every port that a reload could
+ * not bind again, with the line that would change that. Nothing told: the identity is the least that is needed.
+ */
+void demit_identity_advise(const demit_identity_t *identity, const demit_port_use_t *ports, size_t port_count,
+                           void (*each)(void *baton, const char *line), void *baton);
 
 /* ---- sandbox: once the identity is verified, with one thread, before listen(2) ----------------------------------- */
 

@@ -27,9 +27,6 @@ int os_kernel_read_process(pid_t pid, os_process_t *process) DEMIT_CHECKED;
 /* Copies the COUNT groups of a process, of which the kernel told ROOM at most. 0 or ENOMEM. */
 int os_process_groups(os_process_t *process, const gid_t *groups, int count, int room) DEMIT_CHECKED;
 
-/* Ports from this one on need no privilege and no rule. */
-unsigned os_kernel_first_free_port(void);
-
 /* setresuid(2), or "setuid" where there is none: the name of the step. */
 extern const char os_kernel_uid_call[], os_kernel_gid_call[];
 
@@ -47,7 +44,7 @@ typedef struct os_kernel {
     const char *name; /* "NetBSD": for sentences */
     /* Adds to what os/bsd resolved. */
     int (*resolve)(demit_identity_t *identity, const os_sink_t *warnings, demit_os_error_t *error);
-    /* Whether a rule of the administrator's lets IDENTITY bind a TCP port below os_kernel_first_free_port(). */
+    /* Whether a rule of the administrator's lets IDENTITY bind a TCP port below os_backend_first_free_port(). */
     bool (*lets_bind)(const demit_identity_t *identity);
     /* Whether everybody may chroot(2) here, so that being able to proves nothing. */
     bool (*lets_chroot)(void);
@@ -59,8 +56,8 @@ typedef struct os_kernel {
 extern const os_kernel_t os_kernel;
 
 struct os_native {
-    bool binds_low;
-    char *login_class; /* NULL: none is assumed */
+    unsigned lowest_port; /* that can be bound afterwards */
+    char *login_class;    /* NULL: none is assumed */
 };
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */

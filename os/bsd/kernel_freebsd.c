@@ -47,7 +47,7 @@ static unsigned reserved_ports(void)
     return known ? (unsigned)high : 1023;
 }
 
-unsigned os_kernel_first_free_port(void)
+unsigned os_backend_first_free_port(void)
 {
     unsigned reserved = reserved_ports(), ruled = ruled_ports();
     return (reserved > ruled ? reserved : ruled) + 1;

@@ -123,7 +123,7 @@ int os_backend_deny_tracing(void)
     return prctl(PR_SET_DUMPABLE, 0UL, 0, 0, 0) == 0 ? 0 : errno;
 }
 
-unsigned os_kernel_first_free_port(void)
+unsigned os_backend_first_free_port(void)
 {
     FILE *setting = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
     unsigned port = 1024;

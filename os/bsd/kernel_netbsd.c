@@ -97,7 +97,7 @@ int os_backend_deny_tracing(void)
     return issetugid() ? 0 : ENOTSUP;
 }
 
-unsigned os_kernel_first_free_port(void)
+unsigned os_backend_first_free_port(void)
 {
     return 1024;
 }

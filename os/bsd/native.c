@@ -44,8 +44,10 @@ int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_
         os_tell(warnings, "Privileges is ignored on this system: %s",
                 identity->uid == 0 ? "root keeps everything" : "nothing is kept");
     }
-    identity->native->binds_low = identity->uid == 0 || os_kernel_first_free_port() <= 1 ||
-                                  (os_kernel.lets_bind != NULL && os_kernel.lets_bind(identity));
+    const unsigned free_port = os_backend_first_free_port();
+    const bool all =
+        identity->uid == 0 || free_port == 0 || (os_kernel.lets_bind != NULL && os_kernel.lets_bind(identity));
+    identity->native->lowest_port = all ? 1 : free_port;
     return os_kernel.resolve != NULL ? os_kernel.resolve(identity, warnings, error) : 0;
 }
 
@@ -57,9 +59,28 @@ void os_backend_free(os_native_t *native)
     free(native);
 }
 
-bool demit_identity_can_bind_low(const demit_identity_t *identity)
+unsigned demit_identity_lowest_port(const demit_identity_t *identity)
 {
-    return identity->native->binds_low;
+    return identity->native->lowest_port;
+}
+
+/* Root alone may, and root is gone. */
+const char *demit_identity_bind_grant(void)
+{
+    return "";
+}
+
+void os_backend_each_power(const demit_identity_t *identity, void (*each)(void *baton, const os_kept_power_t *power),
+                           void *baton)
+{
+    const os_kept_power_t root = {.name = "root",
+                                  .deed = "does everything",
+                                  .remedy = "let user name an account that is not root",
+                                  .as_good_as_root = true,
+                                  .binds_low = true};
+    if (identity->uid == 0) {
+        each(baton, &root);
+    }
 }
 
 bool os_backend_has_power(os_power_t power)
@@ -78,6 +99,25 @@ void os_backend_kept(const demit_identity_t *identity, char *text, size_t size)
 {
     text[0] = '\0';
     os_append(text, size, "%s", identity->uid == 0 ? "all" : "-");
+}
+
+/* Unless this kernel has a step against it. */
+bool os_backend_exec_gains(const demit_identity_t *identity)
+{
+    (void)identity;
+    for (size_t i = 0; i < os_backend_step_count; i++) {
+        if (strcmp(os_backend_steps[i].name, "no_new_privs") == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Each of these systems tells it in a way of its own; the sentence does without the number. */
+int os_backend_count_processes(uid_t uid, unsigned *count)
+{
+    (void)uid, (void)count;
+    return ENOTSUP;
 }
 
 /* ---- steps ---- */
@@ -278,7 +318,7 @@ int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_ident
         return code;
     }
     char text[32], directory[PATH_MAX];
-    unsigned descriptors = 0, port = process.ids.uid[1] == 0 ? 1 : os_kernel_first_free_port();
+    unsigned descriptors = 0, port = process.ids.uid[1] == 0 ? 1 : os_backend_first_free_port();
     report_process(&report, &process);
     free(process.groups.ids);
     os_report(&report, "cwd", oneself ? getcwd(directory, sizeof(directory)) : NULL);

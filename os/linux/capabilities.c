@@ -23,7 +23,7 @@ os_capset_t os_capset_all(void)
     return count >= CAPABILITY_MAX ? UINT64_MAX : (UINT64_C(1) << count) - 1;
 }
 
-static void capability_name(int capability, char *text, size_t size)
+void os_capability_name(int capability, char *text, size_t size)
 {
     char *name = cap_to_name(capability);
     (void)snprintf(text, size, "%s", name != NULL ? name : "?");
@@ -35,7 +35,7 @@ static void append_names(os_capset_t set, const char *sign, char *text, size_t s
     for (int c = 0; c < CAPABILITY_MAX; c++) {
         if (os_capset_has(set, c)) {
             char name[64];
-            capability_name(c, name, sizeof(name));
+            os_capability_name(c, name, sizeof(name));
             os_append(text, size, "%s%s%s", text[0] != '\0' ? "," : "", sign, name);
         }
     }
@@ -185,42 +185,6 @@ int os_caps_parse(const char *text, os_caps_t *caps, demit_os_error_t *error)
 
 /* ---- what a set means ---- */
 
-/* Who holds one of these can become root, or do all that root can, in a step or two; and how. */
-static const struct {
-    int capability;
-    const char *how;
-} as_good_as_root[] = {
-    {CAP_CHOWN, "makes any file one's own"},
-    {CAP_DAC_OVERRIDE, "writes any file"},
-    {CAP_DAC_READ_SEARCH, "reads any file, private keys and password hashes included"},
-    {CAP_FOWNER, "changes the mode of any file"},
-    {CAP_SETGID, "joins any group"},
-    {CAP_SETUID, "becomes any user, root included"},
-    {CAP_SETFCAP, "gives capabilities to programs"},
-    {CAP_SYS_MODULE, "loads code into the kernel"},
-    {CAP_SYS_RAWIO, "reads and writes memory and devices"},
-    {CAP_SYS_PTRACE, "takes over other processes"},
-    {CAP_SYS_ADMIN, "mounts, and much more"},
-    {CAP_MKNOD, "makes device files"},
-    {CAP_MAC_OVERRIDE, "is above mandatory access control"},
-    {CAP_MAC_ADMIN, "rewrites mandatory access control"},
-    {CAP_BPF, "runs programs in the kernel"},
-};
-
-static void warn_of_dangerous(const os_caps_t *caps, const demit_identity_t *identity, const os_sink_t *warnings)
-{
-    for (size_t i = 0; i < sizeof(as_good_as_root) / sizeof(as_good_as_root[0]); i++) {
-        char name[64];
-        if (os_capset_has(caps->permitted, as_good_as_root[i].capability)) {
-            capability_name(as_good_as_root[i].capability, name, sizeof(name));
-            os_tell(warnings, "Capabilities keeps %s, which is as good as root: it %s", name, as_good_as_root[i].how);
-        }
-    }
-    if (identity->jail != NULL && os_capset_has(caps->permitted, CAP_SYS_CHROOT)) {
-        os_tell(warnings, "Capabilities keeps cap_sys_chroot, with which a process leaves its chroot");
-    }
-}
-
 int os_caps_judge(os_caps_t *caps, const demit_identity_t *identity, const os_sink_t *warnings, demit_os_error_t *error)
 {
     char names[OS_TEXT_MAX];
@@ -250,7 +214,7 @@ int os_caps_judge(os_caps_t *caps, const demit_identity_t *identity, const os_si
         os_tell(warnings, "Capabilities names nothing to keep%s",
                 identity->uid == 0 ? ": root without any of root's powers, access to files included" : "");
     }
-    warn_of_dangerous(caps, identity, warnings);
+    os_powers_warn(caps, identity, warnings);
     return 0;
 }
 

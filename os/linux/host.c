@@ -139,7 +139,7 @@ void os_host_blame(int capability, char *text, size_t size)
     (void)cap_free(allocated);
 }
 
-unsigned os_host_first_free_port(void)
+unsigned os_backend_first_free_port(void)
 {
     char text[16];
     unsigned long port = 0;

@@ -54,14 +54,14 @@ static void decide(demit_identity_t *identity, const os_status_t *now, const os_
 {
     enum { SMTP_PORT = 25 };
     os_native_t *native = identity->native;
-    unsigned free_port = os_host_first_free_port();
+    unsigned free_port = os_backend_first_free_port();
     unsigned securebits = (unsigned)prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
     native->changes_bounding = !native->keeps_everything &&
                                (identity->start == OS_START_ROOT || os_capset_has(now->caps.effective, CAP_SETPCAP));
     native->bounding = native->changes_bounding ? now->bounding & native->caps.permitted : now->bounding;
     native->securebits =
         native->changes_bounding ? wanted_securebits(securebits) : securebits & ~(unsigned)SECBIT_KEEP_CAPS;
-    native->binds_low = os_capset_has(native->caps.effective, CAP_NET_BIND_SERVICE) || free_port <= 1;
+    native->lowest_port = os_capset_has(native->caps.effective, CAP_NET_BIND_SERVICE) || free_port == 0 ? 1 : free_port;
     if (free_port <= SMTP_PORT && !native->keeps_everything &&
         os_capset_has(native->caps.permitted, CAP_NET_BIND_SERVICE)) {
         os_tell(
@@ -122,9 +122,21 @@ void os_backend_free(os_native_t *native)
     free(native);
 }
 
-bool demit_identity_can_bind_low(const demit_identity_t *identity)
+unsigned demit_identity_lowest_port(const demit_identity_t *identity)
 {
-    return identity->native->binds_low;
+    return identity->native->lowest_port;
+}
+
+const char *demit_identity_bind_grant(void)
+{
+    return "Capabilities = \"cap_net_bind_service+ep\"";
+}
+
+/* no_new_privs is always set: prctl(2). */
+bool os_backend_exec_gains(const demit_identity_t *identity)
+{
+    (void)identity;
+    return false;
 }
 
 static int capability_for(os_power_t power)

@@ -23,7 +23,7 @@ struct os_native {
     unsigned securebits;   /* to be set, SECBIT_KEEP_CAPS aside */
     bool changes_bounding; /* false: without CAP_SETPCAP, BOUNDING and SECUREBITS are what was found */
     bool keeps_everything; /* user = root without Capabilities */
-    bool binds_low;        /* a port below 1024 can be bound afterwards */
+    unsigned lowest_port;  /* that can be bound afterwards */
     long keyring;          /* the session keyring that was left; 0: none */
     int status_fd;         /* /proc/self/status from before chroot, until verified; else -1 */
 };
@@ -41,6 +41,14 @@ os_capset_t os_capset_all(void);
 void os_capset_format(os_capset_t set, char *text, size_t size);
 /* Sets the three sets of the calling thread. 0 or an errno. */
 int os_caps_set(const os_caps_t *caps) DEMIT_CHECKED;
+
+/* The name of CAPABILITY, in lower case. */
+void os_capability_name(int capability, char *text, size_t size);
+
+/* ---- powers.c: what a capability is good for ---- */
+
+/* Warns of every capability of CAPS that is as good as root. */
+void os_powers_warn(const os_caps_t *caps, const demit_identity_t *identity, const os_sink_t *warnings);
 
 /* ---- status.c: what a thread holds ---- */
 
@@ -92,8 +100,6 @@ void os_host_blame(int capability, char *text, size_t size);
 bool os_host_allows_setgroups(void);
 bool os_host_maps_uid(uid_t uid);
 bool os_host_maps_gid(gid_t gid);
-/* Ports from this one on need no privilege. 1024 where the kernel does not say otherwise. */
-unsigned os_host_first_free_port(void);
 /* Reads the beginning of a small file below /proc, without its last newline. False: it cannot be read. */
 bool os_host_read(const char *path, char *text, size_t size);
 

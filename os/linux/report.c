@@ -143,7 +143,7 @@ static void report_ports(const report_t *report, const os_status_t *status)
 {
     char text[32];
     bool low = os_capset_has(status->caps.effective, CAP_NET_BIND_SERVICE);
-    unsigned first = low ? 1 : os_host_first_free_port();
+    unsigned first = low ? 1 : os_backend_first_free_port();
     (void)snprintf(text, sizeof(text), "%u-65535", first > 0 ? first : 1);
     give(report, 0, "bindable_ports", text);
 }

@@ -29,6 +29,21 @@ bool os_backend_keeps_power(const demit_identity_t *identity, os_power_t power);
 /* Names what is kept, for the summary: "cap_net_bind_service", "all", "-". */
 void os_backend_kept(const demit_identity_t *identity, char *text, size_t size);
 
+/* A power that an identity keeps: a capability, a privilege, root. */
+typedef struct os_kept_power {
+    const char *name, *deed; /* "cap_net_raw", "sends and receives raw packets" */
+    const char *remedy;      /* how it is not kept: "take it out of Capabilities" */
+    bool as_good_as_root, binds_low;
+} os_kept_power_t;
+void os_backend_each_power(const demit_identity_t *identity, void (*each)(void *baton, const os_kept_power_t *power),
+                           void *baton);
+/* Ports from this one on need no privilege on this host. */
+unsigned os_backend_first_free_port(void);
+/* Whether a program with a set-user-ID bit would gain by it when this identity starts it. */
+bool os_backend_exec_gains(const demit_identity_t *identity);
+/* How many processes have UID as their real or saved uid now. ENOTSUP: this system is not asked. */
+int os_backend_count_processes(uid_t uid, unsigned *count) DEMIT_CHECKED;
+
 /* Compares all that the kernel tells, on every thread, with IDENTITY. *DIFFERENCES counts. 0 or an errno. */
 int os_backend_compare(const demit_identity_t *identity, const os_sink_t *drift, size_t *differences) DEMIT_CHECKED;
 /* The attempts to regain that only this system knows. */

@@ -89,8 +89,8 @@ static void test_a_user_without_a_group_never_keeps_gid_0(void **state)
 static void low_port_body(void)
 {
     const demit_identity_t *identity = assumed(&stranger_binding);
-    CHECK((bind_low_port() == 0) == demit_identity_can_bind_low(identity));
-    CHECK(demit_identity_can_bind_low(identity) == (kept(1) != 0));
+    CHECK((bind_low_port() == 0) == (demit_identity_lowest_port(identity) == 1));
+    CHECK((demit_identity_lowest_port(identity) == 1) == (kept(1) != 0));
 }
 
 static void low_port_look(pid_t child)
@@ -107,7 +107,7 @@ static void test_exactly_what_was_asked_is_kept_and_works(void **state)
 static void no_low_port_body(void)
 {
     const demit_identity_t *identity = assumed(&stranger);
-    CHECK(!demit_identity_can_bind_low(identity));
+    CHECK(demit_identity_lowest_port(identity) > 1);
     CHECK(bind_low_port() == EACCES);
 }
 
@@ -364,7 +364,7 @@ static void free_ports_body(void)
     write_text("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     (void)resolved(&stranger_binding, &warnings);
     CHECK_HOLDS(warnings.text, "not needed here");
-    CHECK(demit_identity_can_bind_low(resolved(&stranger, NULL)));
+    CHECK(demit_identity_lowest_port(resolved(&stranger, NULL)) == 1);
 }
 
 static void test_a_needless_capability_is_told(void **state)

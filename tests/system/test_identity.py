@@ -67,6 +67,17 @@ class Identity(SystemTest):
         self.assertIn("verified=yes", line)
         self.assertRegex(line, rf"\buid={TEST_UID}\b")
 
+    def test_what_the_kernel_says_is_logged(self):
+        """The report of `demitctl privileges`, once all threads are there, and no thread that differs."""
+        daemon = self.start()
+        line = daemon.wait_event(r"event=privileges .*").group(0)
+        self.assertRegex(line, rf'\buid="{TEST_UID} {TEST_UID} {TEST_UID}')
+        self.assertIn(" groups=- ", line)
+        if HAS_CAPABILITIES:
+            self.assertIn(" cap_permitted=- ", line)
+        self.assertEqual(daemon.events("privileges_of_thread"), [])
+        self.assertEqual(daemon.events("privileges_drift"), [])
+
     @needs_capabilities
     def test_net_bind_service_is_kept(self):
         daemon = self.start(Capabilities="cap_net_bind_service+ep")
@@ -208,6 +219,22 @@ class Explain(SystemTest):
         self.assertEqual(sorted(os.listdir(self.site.base) + os.listdir(self.site.path("spool"))), before)
         for word in ("setgroups", str(TEST_UID), str(TEST_GID)):
             self.assertIn(word, result.stdout)
+
+    @needs_capabilities
+    def test_explain_advises(self):
+        """What is kept in vain, what a reload would miss, and what an attacker would have, from this configuration."""
+        listen = 'Listen "127.0.0.1:25" {}'
+        config = self.site.write("demit.conf", self.site.config(listen=listen, security=self.site.security()))
+        shown = run_demitd("-c", config, "-e").stdout
+        self.assertRegex(shown, r"advice +\S+demit\.conf:\d+:\d+: Listen \"127\.0\.0\.1:25\": port 25 can be bound again")
+        self.assertRegex(shown, r"ports +ports from \d+ on can be bound, lower ones cannot")
+        self.assertIn(f"all that waits in {self.site.path('spool')}", shown)
+        self.site.write("demit.conf", self.site.config(listen=listen, security=self.site.security(
+            Capabilities="cap_net_bind_service+ep cap_net_raw+ep")))  # fmt: skip
+        shown = run_demitd("-c", config, "-e").stdout
+        self.assertNotIn("port 25 can be bound again", shown)
+        self.assertIn("cap_net_raw is kept and nothing in this configuration uses it", shown)
+        self.assertRegex(shown, r"power +cap_net_raw: sends and receives raw packets")
 
     def test_explain_predicts_the_failing_step(self):
         config = self.site.write("demit.conf", self.site.config())
