@@ -16,24 +16,27 @@
 #include "demit/unix_socket.h"
 #include "demit/workers.h"
 
-/* A bound socket and the Listen that it serves. */
+/* A bound socket and the Listen that it serves. Main thread. */
 typedef struct demit_bound {
-    apr_socket_t *socket; /* NULL: closed */
-    const demit_listen_settings_t *listen;
-    demit_unix_socket_t unix_socket; /* its path is NULL for TCP */
+    apr_pool_t *pool;                      /* its own, and what it lives in */
+    apr_socket_t *socket;                  /* NULL: closed */
+    const demit_listen_settings_t *listen; /* of the daemon's settings */
+    demit_unix_socket_t unix_socket;       /* its path is NULL for TCP */
+    bool is_console;                       /* a control listener: it stands in the main thread's loop */
 } demit_bound_t;
 
 typedef struct demit_daemon {
     demit_options_t options;
     apr_pool_t *pool;
 
-    const demit_settings_t *settings;
+    const demit_settings_t *settings; /* held; others with every reload */
+    const char *config_file;          /* the option's, made absolute while the working directory is known */
     demit_identity_t *identity;
     apr_array_header_t *identity_warnings; /* const char * */
     demit_os_group_t *control_group;
     demit_os_detach_t detach;
     uint32_t descriptors;      /* how many the host allows */
-    apr_array_header_t *bound; /* demit_bound_t */
+    apr_array_header_t *bound; /* demit_bound_t *; replaced by a reload, never changed once the loops run */
     int pid_file_fd;
     const char *start_directory; /* the working directory of the start; relative paths are below it */
 
@@ -68,6 +71,7 @@ int demit_start_failed(int code, const char *format, ...) __attribute__((format(
 
 /* ---- as root: start.c ------------------------------------------------------------------------------------------- */
 int demit_read_configuration(demit_daemon_t *daemon);
+void demit_forget_configuration(demit_daemon_t *daemon);
 int demit_resolve_identity(demit_daemon_t *daemon);
 void demit_forget_identity(demit_daemon_t *daemon);
 int demit_raise_limits(demit_daemon_t *daemon);
@@ -84,8 +88,50 @@ void demit_log_identity(const demit_daemon_t *daemon);
 int demit_bind_listeners(demit_daemon_t *daemon);
 void demit_close_listeners(demit_daemon_t *daemon);
 int demit_start_listening(demit_daemon_t *daemon);
-/* Takes the listeners out of the loops, on the loops' own threads. */
+/* Takes the listeners of mail out of the loops, on the loops' own threads, and closes them. */
 void demit_stop_listening(demit_daemon_t *daemon);
+
+/* Where one line says what is wrong. */
+typedef struct demit_error_text {
+    char text[1024];
+} demit_error_text_t;
+
+/*
+ * Opens the socket of LISTEN; a TCP one is only bound. 0, or a code of sysexits.h and why, in the form of the
+ * configuration's errors. LISTEN must live as long as the daemon's settings.
+ */
+int demit_bound_open(demit_bound_t **bound, demit_daemon_t *daemon, const demit_listen_settings_t *listen,
+                     bool is_console, demit_error_text_t *error) __attribute__((warn_unused_result));
+/* Has a TCP socket listen, or a listening socket take another backlog. As demit_bound_open(). */
+int demit_bound_listen(demit_daemon_t *daemon, demit_bound_t *bound, const demit_listen_settings_t *listen,
+                       demit_error_text_t *error) __attribute__((warn_unused_result));
+/* Closes the socket, and frees BOUND. */
+void demit_bound_close(demit_bound_t *bound);
+/* The acceptor for BOUND by its LISTEN of SETTINGS; lives as long as those. */
+const demit_acceptor_t *demit_bound_acceptor(demit_daemon_t *daemon, const demit_bound_t *bound,
+                                             const demit_settings_t *settings);
+
+/* ---- sockets while it runs: relisten.c --------------------------------------------------------------------------- */
+/* What a reload makes of the listeners. Titles are those of the settings. */
+typedef struct demit_relisten demit_relisten_t;
+
+/*
+ * Opens what NEWER has and the daemon has not, and gives what both have the options of NEWER; clients notice nothing
+ * yet. 0 and *CHANGE; else everything is as before, and a line for every listener that is wrong stands in OUTCOME.
+ * Main thread, on its loop; POOL lives until commit.
+ */
+int demit_relisten_prepare(demit_relisten_t **change, demit_daemon_t *daemon, const demit_settings_t *newer,
+                           demit_reload_outcome_t *outcome, apr_pool_t *pool) __attribute__((warn_unused_result));
+/*
+ * Lets clients in by NEWER, which are the daemon's settings now: the loops are told, and sockets that are not wanted
+ * any more close when the last of them has heard. Until then the change holds OLDER. Says in OUTCOME what was done.
+ */
+void demit_relisten_commit(demit_relisten_t *change, const demit_settings_t *older, demit_reload_outcome_t *outcome);
+
+/* ---- another configuration: reload.c ----------------------------------------------------------------------------- */
+/* Reads the configuration again and brings it into force, all or nothing. Says how in OUTCOME, in POOL, and in the log.
+ * Main thread, on its loop. */
+void demit_reload(demit_daemon_t *daemon, demit_reload_outcome_t *outcome, apr_pool_t *pool);
 
 /* ---- once the identity is verified: sandbox.c ---------------------------------------------------------------------
  */
@@ -113,6 +159,8 @@ void demit_close_spool(demit_daemon_t *daemon);
 int demit_make_loops(demit_daemon_t *daemon);
 int demit_make_delivery(demit_daemon_t *daemon);
 int demit_make_server(demit_daemon_t *daemon);
+/* How many clients may be connected by the settings and the descriptors; 0: no limit. Logs it if it is not as set. */
+uint32_t demit_max_connections(const demit_daemon_t *daemon);
 int demit_open_console(demit_daemon_t *daemon);
 void demit_close_console(demit_daemon_t *daemon);
 

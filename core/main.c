@@ -30,7 +30,7 @@ static int detach(demit_daemon_t *daemon)
 static const demit_stage_t STAGES[] = {
     {"tidy", tidy_process, NULL},
     {"detach", detach, NULL},
-    {"configuration", demit_read_configuration, NULL},
+    {"configuration", demit_read_configuration, demit_forget_configuration},
     {"resolve identity", demit_resolve_identity, demit_forget_identity},
     {"limits", demit_raise_limits, NULL},
     {"bind", demit_bind_listeners, demit_close_listeners},
@@ -47,7 +47,7 @@ static const demit_stage_t STAGES[] = {
     {"delivery", demit_make_delivery, NULL},
     {"server", demit_make_server, NULL},
     {"console", demit_open_console, demit_close_console},
-    {"listen", demit_start_listening, NULL},
+    {"listen", demit_start_listening, demit_close_listeners},
     {"threads", demit_start_threads, demit_stop_threads},
     {"audit", demit_audit_threads, NULL},
     {"ready", demit_tell_ready, NULL},

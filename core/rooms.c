@@ -128,7 +128,6 @@ int demit_make_delivery(demit_daemon_t *daemon)
         .loops = daemon->loops,
         .loop_count = daemon->loop_count,
         .resolver = daemon->resolver,
-        .settings = daemon->settings,
     };
 
     if (status == APR_SUCCESS) {
@@ -153,7 +152,7 @@ static void accepted(void *baton, const demit_envelope_t *envelope, demit_spool_
 }
 
 /* A quarter of the descriptors stays for deliveries: a server full of clients must still get rid of its mail. */
-static uint32_t max_connections(const demit_daemon_t *daemon)
+uint32_t demit_max_connections(const demit_daemon_t *daemon)
 {
     const uint32_t possible =
         daemon->descriptors > 2 * OTHER_DESCRIPTORS ? (daemon->descriptors - OTHER_DESCRIPTORS) / 4 * 3 : 1;
@@ -169,10 +168,10 @@ static uint32_t max_connections(const demit_daemon_t *daemon)
 int demit_make_server(demit_daemon_t *daemon)
 {
     const demit_smtp_server_options_t options = {
-        .settings = daemon->settings,
         .spool = daemon->spool,
         .workers = daemon->workers,
-        .max_connections = max_connections(daemon),
+        .max_connections = demit_max_connections(daemon),
+        .max_connections_per_client = daemon->settings->max_connections_per_client,
         .mailbox_exists = demit_maildir_exists,
         .accepted = accepted,
         .accepted_baton = daemon->queue,
@@ -189,6 +188,11 @@ static void shutdown_from_console(void *baton)
     demit_begin_stop(baton);
 }
 
+static void reload_from_console(void *baton, demit_reload_outcome_t *outcome, apr_pool_t *pool)
+{
+    demit_reload(baton, outcome, pool);
+}
+
 int demit_open_console(demit_daemon_t *daemon)
 {
     const demit_control_options_t options = {
@@ -203,18 +207,12 @@ int demit_open_console(demit_daemon_t *daemon)
         .loops = daemon->loops,
         .loop_count = daemon->loop_count,
         .shutdown = shutdown_from_console,
+        .reload = reload_from_console,
         .baton = daemon,
     };
-    char error[512] = "no memory";
-    apr_status_t status = demit_control_create(&daemon->control, &options, daemon->pool);
+    const apr_status_t status = demit_control_create(&daemon->control, &options, daemon->pool);
 
-    if (status == APR_SUCCESS) {
-        status = demit_control_listen(daemon->control, error, sizeof(error));
-    }
-    if (status != APR_SUCCESS) {
-        return demit_start_failed(APR_TO_OS_ERROR(status) == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT, "%s", error);
-    }
-    return 0;
+    return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the console cannot be set up");
 }
 
 void demit_close_console(demit_daemon_t *daemon)

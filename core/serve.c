@@ -130,9 +130,24 @@ static void reopen_log(void)
     }
 }
 
+static void reload(demit_daemon_t *daemon)
+{
+    demit_reload_outcome_t outcome;
+    apr_pool_t *pool;
+
+    if (apr_pool_create(&pool, NULL) != APR_SUCCESS) {
+        demit_log(DEMIT_LOG_ERROR, "reload_refused", "reason=\"no memory\"");
+        return;
+    }
+    demit_reload(daemon, &outcome, pool);
+    apr_pool_destroy(pool);
+}
+
+/* Several requests to reload that came at once are one: the file is read after the last. */
 static void on_signal(void *baton, int fd)
 {
     demit_daemon_t *daemon = baton;
+    bool reloads = false;
     char letter;
 
     while (read(fd, &letter, 1) == 1) {
@@ -144,12 +159,14 @@ static void on_signal(void *baton, int fd)
             reopen_log();
             break;
         case 'H':
-            demit_log(DEMIT_LOG_WARNING, "reload_refused",
-                      "reason=\"this version cannot reload its configuration; restart it\"");
+            reloads = true;
             break;
         default:
             break;
         }
+    }
+    if (reloads) {
+        reload(daemon);
     }
 }
 

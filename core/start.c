@@ -35,6 +35,24 @@ static void print_lines(const apr_array_header_t *lines, const char *kind)
     }
 }
 
+/* A reload reads the file again, when the working directory is another one. */
+static int make_absolute(demit_daemon_t *daemon)
+{
+    char *path;
+    const apr_status_t status =
+        apr_filepath_merge(&path, NULL, daemon->options.config_file, APR_FILEPATH_NATIVE, daemon->pool);
+    char text[256];
+
+    if (status != APR_SUCCESS) {
+        return demit_start_failed(EX_OSERR,
+                                  "the working directory is unknown: %s; name the configuration by an "
+                                  "absolute path",
+                                  apr_strerror(status, text, sizeof(text)));
+    }
+    daemon->config_file = path;
+    return 0;
+}
+
 int demit_read_configuration(demit_daemon_t *daemon)
 {
     demit_config_report_t report = {0};
@@ -45,14 +63,19 @@ int demit_read_configuration(demit_daemon_t *daemon)
     }
     daemon->start_directory = directory;
     const apr_status_t status =
-        demit_config_load(&daemon->settings, &report, daemon->options.config_file, daemon->pool);
+        demit_config_load_shared(&daemon->settings, &report, daemon->options.config_file, daemon->pool);
 
     print_lines(report.warnings, "warning: ");
     print_lines(report.errors, "");
     if (status == APR_SUCCESS) {
-        return 0;
+        return make_absolute(daemon);
     }
     return APR_STATUS_IS_ENOENT(status) ? EX_NOINPUT : EX_CONFIG;
+}
+
+void demit_forget_configuration(demit_daemon_t *daemon)
+{
+    demit_settings_release(daemon->settings);
 }
 
 /* ---- identity --------------------------------------------------------------------------------------------------- */

@@ -11,7 +11,9 @@
 #include "core/config/parser.h"
 #include "core/config/syntax.h"
 #include "core/config/table.h"
+#include "core/config/text.h"
 #include "demit/build.h"
+#include "demit/config.h"
 
 typedef struct build {
     demit_config_findings_t *findings;
@@ -182,43 +184,18 @@ static const char *read_address(demit_listen_settings_t *listen, apr_pool_t *poo
     return NULL;
 }
 
-/* Whether LISTEN has no host, or one that means every address. */
-static bool is_any(const demit_listen_settings_t *listen)
-{
-    return listen->unix_path == NULL &&
-           (listen->host == NULL || strcmp(listen->host, listen->ipv6 ? "::" : "0.0.0.0") == 0);
-}
-
-static bool same_text(const char *left, const char *right)
-{
-    return left != NULL && right != NULL && strcmp(left, right) == 0;
-}
-
-/* Whether the two cannot both be bound. */
-static bool same_address(const demit_listen_settings_t *left, const demit_listen_settings_t *right)
-{
-    if (left->unix_path != NULL || right->unix_path != NULL) {
-        return same_text(left->unix_path, right->unix_path);
-    }
-    if (left->port != right->port || left->ipv6 != right->ipv6) {
-        return false;
-    }
-    return is_any(left) == is_any(right) && (is_any(left) || same_text(left->host, right->host));
-}
-
 static void compare_addresses(const build_t *build, const demit_listen_settings_t *listen,
                               const apr_array_header_t *others)
 {
     for (int i = 0; i < others->nelts; i++) {
         const demit_listen_settings_t *other = &APR_ARRAY_IDX(others, i, demit_listen_settings_t);
         const char *place = demit_config_place(&other->source, &listen->source, build->scratch_pool);
-        if (same_address(listen, other)) {
+        if (demit_listen_same_address(listen, other)) {
             demit_config_error(build->findings, &listen->source,
                                "Listen \"%s\" has the same address as \"%s\" on %s; "
                                "remove one",
                                listen->title, other->title, place);
-        } else if (listen->unix_path == NULL && other->unix_path == NULL && listen->port == other->port &&
-                   listen->ipv6 == other->ipv6 && is_any(listen) != is_any(other) && listen->enable && other->enable) {
+        } else if (demit_listen_overlaps(listen, other) && listen->enable && other->enable) {
             demit_config_warning(build->findings, &listen->source,
                                  "Listen \"%s\" and \"%s\" on %s overlap; most systems refuse to open both",
                                  listen->title, other->title, place);
@@ -282,6 +259,7 @@ static void add_domain(const build_t *build, apr_array_header_t *domains, const 
     *domain = *build->settings->any_domain;
     domain->name = node->title;
     domain->source = node->source;
+    domain->text = demit_config_text(node, build->pool, build->scratch_pool);
     apply(domain, DEMIT_CONFIG_IN_DOMAIN, node);
 }
 
@@ -313,6 +291,32 @@ static const demit_config_node_t *find_scope(const demit_config_node_t *root, de
         }
     }
     return NULL;
+}
+
+/* Remembers how the options of SCOPE are written: a reload tells by it what has changed, and where that stands. */
+static void note_written(const build_t *build, apr_hash_t *written, const demit_config_node_t *scope)
+{
+    for (int i = 0; i < scope->children->nelts; i++) {
+        const demit_config_node_t *node = APR_ARRAY_IDX(scope->children, i, const demit_config_node_t *);
+        if (node->option != NULL) {
+            demit_written_t *note = apr_palloc(build->pool, sizeof(*note));
+            *note = (demit_written_t){.source = node->source,
+                                      .text = demit_config_text(node, build->pool, build->scratch_pool)};
+            apr_hash_set(written, node->option->name, APR_HASH_KEY_STRING, note);
+        }
+    }
+}
+
+static void build_written(const build_t *build, const demit_config_node_t *root)
+{
+    const demit_config_node_t *security = find_scope(root, DEMIT_CONFIG_SECURITY);
+    apr_hash_t *written = apr_hash_make(build->pool);
+    note_written(build, written, root);
+    if (security != NULL) {
+        note_written(build, written, security);
+    }
+    build->settings->written = written;
+    build->settings->text = demit_config_text(root, build->pool, build->scratch_pool);
 }
 
 static void build_security(const build_t *build, const demit_config_node_t *root)
@@ -375,7 +379,9 @@ demit_settings_t *demit_config_build(const demit_config_node_t *root, demit_conf
     apply(any, DEMIT_CONFIG_IN_DOMAIN, root);
     settings->any_domain = any;
 
+    settings->file = root->source.file;
     build_security(&build, root);
     build_scopes(&build, root);
+    build_written(&build, root);
     return settings;
 }

@@ -1,12 +1,18 @@
 #include "demit/config.h"
 
+#include <apr_strings.h>
+
 #include "core/config/build.h"
 #include "core/config/check.h"
 #include "core/config/findings.h"
+#include "core/config/life.h"
 #include "core/config/reader.h"
 
-apr_status_t demit_config_load(const demit_settings_t **settings, demit_config_report_t *report, const char *file,
-                               apr_pool_t *result_pool)
+/* Settings have addresses that may be used again after them; this they have for themselves. */
+static uint64_t last_serial;
+
+static apr_status_t load(demit_settings_t **settings, demit_config_report_t *report, const char *file,
+                         apr_pool_t *result_pool)
 {
     demit_config_findings_t *findings = demit_config_findings_create(result_pool);
     apr_pool_t *pool;
@@ -22,6 +28,7 @@ apr_status_t demit_config_load(const demit_settings_t **settings, demit_config_r
         demit_config_check(root, findings, result_pool, pool);
         demit_settings_t *built = demit_config_build(root, findings, result_pool, pool);
         built->files = demit_config_findings_files(findings);
+        built->serial = ++last_serial;
         if (!demit_config_has_errors(findings)) { /* else what is missing would only seem to be at odds with the rest */
             demit_config_check_together(built, root, findings, pool);
         }
@@ -34,4 +41,48 @@ apr_status_t demit_config_load(const demit_settings_t **settings, demit_config_r
     demit_config_findings_report(findings, report, result_pool);
     apr_pool_destroy(pool);
     return status;
+}
+
+apr_status_t demit_config_load(const demit_settings_t **settings, demit_config_report_t *report, const char *file,
+                               apr_pool_t *result_pool)
+{
+    demit_settings_t *built;
+    const apr_status_t status = load(&built, report, file, result_pool);
+    if (status == APR_SUCCESS) {
+        *settings = built;
+    }
+    return status;
+}
+
+static apr_array_header_t *copy_lines(const apr_array_header_t *lines, apr_pool_t *pool)
+{
+    apr_array_header_t *copy = apr_array_make(pool, lines->nelts, sizeof(char *));
+    for (int i = 0; i < lines->nelts; i++) {
+        APR_ARRAY_PUSH(copy, char *) = apr_pstrdup(pool, APR_ARRAY_IDX(lines, i, const char *));
+    }
+    return copy;
+}
+
+apr_status_t demit_config_load_shared(const demit_settings_t **settings, demit_config_report_t *report,
+                                      const char *file, apr_pool_t *report_pool)
+{
+    apr_pool_t *pool;
+    apr_status_t status = apr_pool_create(&pool, NULL);
+    if (status != APR_SUCCESS) {
+        report->errors = report->warnings = apr_array_make(report_pool, 1, sizeof(char *));
+        return status;
+    }
+    apr_pool_tag(pool, "settings");
+    demit_settings_t *built;
+    demit_config_report_t found = {0};
+    status = load(&built, &found, file, pool);
+    report->errors = copy_lines(found.errors, report_pool);
+    report->warnings = copy_lines(found.warnings, report_pool);
+    if (status != APR_SUCCESS) {
+        apr_pool_destroy(pool);
+        return status;
+    }
+    demit_settings_begin_life(built, pool);
+    *settings = built;
+    return APR_SUCCESS;
 }

@@ -58,6 +58,23 @@ const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *set
     return found != NULL ? found : settings->any_domain;
 }
 
+const demit_domain_settings_t *demit_settings_scope(const demit_settings_t *settings, const char *name)
+{
+    if (*name == '\0') {
+        return settings->any_domain;
+    }
+    if (*name != '*' && settings->exact_domains != NULL) {
+        return apr_hash_get((apr_hash_t *)settings->exact_domains, name, APR_HASH_KEY_STRING);
+    }
+    for (int i = 0; i < settings->domains->nelts; i++) {
+        const demit_domain_settings_t *candidate = &APR_ARRAY_IDX(settings->domains, i, demit_domain_settings_t);
+        if (strcmp(candidate->name, name) == 0) {
+            return candidate;
+        }
+    }
+    return NULL;
+}
+
 bool demit_settings_is_local(const demit_settings_t *settings, const char *domain)
 {
     const demit_domain_settings_t *found = demit_settings_domain(settings, domain);

@@ -86,6 +86,9 @@ static const char *facts(const demit_config_option_t *option, apr_pool_t *pool)
     if (initial != NULL && option->home != DEMIT_CONFIG_NOWHERE) {
         text = apr_pstrcat(pool, text, " Default: ", initial, ".", NULL);
     }
+    if (option->reload == DEMIT_CONFIG_RESTART) {
+        text = apr_pstrcat(pool, text, " A change needs a restart.", NULL);
+    }
     if (option->home == DEMIT_CONFIG_NOWHERE && option->accepted != NULL) {
         text = apr_pstrcat(pool, text, " Not supported yet: refused, unless it is ", option->accepted, ".", NULL);
     } else if (option->home == DEMIT_CONFIG_NOWHERE) {

@@ -52,8 +52,8 @@ const demit_config_scope_t demit_config_scopes[DEMIT_CONFIG_SCOPE_COUNT] = {
 #define LISTEN(field)  STORED(DEMIT_CONFIG_IN_LISTEN, demit_listen_settings_t, field)
 #define DOMAIN_(field) STORED(DEMIT_CONFIG_IN_DOMAIN, demit_domain_settings_t, field)
 #define SECURITY(field, source)                                                                                        \
-    .home = DEMIT_CONFIG_IN_SECURITY, .offset = offsetof(demit_security_settings_t, field),                            \
-    .size = sizeof(((demit_security_settings_t *)NULL)->field),                                                        \
+    .home = DEMIT_CONFIG_IN_SECURITY, .reload = DEMIT_CONFIG_RESTART,                                                  \
+    .offset = offsetof(demit_security_settings_t, field), .size = sizeof(((demit_security_settings_t *)NULL)->field),  \
     .source_offset = offsetof(demit_security_settings_t, source)
 #define NOT_YET .home = DEMIT_CONFIG_NOWHERE, .source_offset = DEMIT_CONFIG_NO_SOURCE
 
@@ -167,12 +167,14 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_PATH,
      SETTING(pid_file),
+     .reload = DEMIT_CONFIG_RESTART,
      .initial_text = "none",
      .help = "A file for the process id, in a directory that only root can write."},
     {.name = "Log",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_LOG,
      SETTING(log),
+     .reload = DEMIT_CONFIG_RESTART,
      .initial = "syslog",
      .help = "Where the log goes: stderr, syslog or a file. With -d it goes to standard error."},
     {.name = "TimeStampFormat",
@@ -184,6 +186,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_TEXT,
      SETTING(control_group),
+     .reload = DEMIT_CONFIG_RESTART,
      .minimum = 1,
      .initial_text = "none",
      .help = "A group whose members may use the console, beside root and the server's own user."},
@@ -191,6 +194,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_NUMBER,
      SETTING(event_loops),
+     .reload = DEMIT_CONFIG_RESTART,
      RANGE(0, 256),
      .initial = "0",
      .initial_text = "0, one for each processor",
@@ -199,6 +203,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_NUMBER,
      SETTING(max_file_descriptors),
+     .reload = DEMIT_CONFIG_RESTART,
      RANGE(64, 16777216),
      .initial = "80000",
      .help = "The limit of open files to ask for. If the host allows less, demitd says so and lives with that."},
@@ -206,6 +211,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_NAMESERVERS,
      SETTING(nameservers),
+     .reload = DEMIT_CONFIG_RESTART,
      .initial = "( )",
      .initial_text = "those of the system",
      .help =
@@ -380,12 +386,14 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_PATH,
      SETTING(spool_base),
+     .reload = DEMIT_CONFIG_RESTART,
      .initial = "\"" DEMIT_PATH_SPOOL "\"",
      .help = "The directory of the spool."},
     {.name = "Spool_Mode",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_MODE,
      SETTING(spool_mode),
+     .reload = DEMIT_CONFIG_RESTART,
      RANGE(0, 0777),
      .initial = "0640",
      .help = "The mode of the spool's files."},
@@ -393,6 +401,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_BOOLEAN,
      SETTING(force_fsync),
+     .reload = DEMIT_CONFIG_RESTART,
      .initial = "true",
      .help = "Whether a message is on stable storage before its 250. With false, accepted mail is lost when the power "
              "fails."},
@@ -400,6 +409,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_SIZE,
      SETTING(large_message_threshold_bytes),
+     .reload = DEMIT_CONFIG_RESTART,
      RANGE(KIB, 64 * MIB),
      .initial = "131072",
      .help = "How much of a message is held in memory before it goes to the disk in parts."},
@@ -407,6 +417,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_SIZE,
      SETTING(segment_size_bytes),
+     .reload = DEMIT_CONFIG_RESTART,
      RANGE(MIB, GIB),
      .initial = "67108864",
      .help = "The size of the spool's files; a multiple of 4096."},
@@ -414,6 +425,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_SIZE,
      SETTING(spool_minimum_free_bytes),
+     .reload = DEMIT_CONFIG_RESTART,
      RANGE(0, 1024 * GIB),
      .initial = "134217728",
      .help = "Space to leave free on the spool's disk. Below it, mail is refused for now (452). 0: all may be used."},

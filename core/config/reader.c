@@ -48,10 +48,17 @@ static const char *join(const char *directory, const char *name, apr_pool_t *poo
     return apr_pstrcat(pool, directory, directory[strlen(directory) - 1] == '/' ? "" : "/", name, NULL);
 }
 
+/* Who may not read a file is not always who asked for it: a reload is done by whom demitd has become. */
 static const char *status_text(apr_status_t status, apr_pool_t *pool)
 {
     char text[160];
-    return apr_pstrdup(pool, apr_strerror(status, text, sizeof(text)));
+    apr_uid_t uid;
+    apr_gid_t gid;
+    apr_strerror(status, text, sizeof(text));
+    if (APR_STATUS_IS_EACCES(status) && apr_uid_current(&uid, &gid, pool) == APR_SUCCESS) {
+        return apr_psprintf(pool, "%s for uid %lu, gid %lu", text, (unsigned long)uid, (unsigned long)gid);
+    }
+    return apr_pstrdup(pool, text);
 }
 
 /* Feeds the open FILE to a lexer and parser of its own. */

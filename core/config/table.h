@@ -88,6 +88,12 @@ typedef enum demit_config_home {
     DEMIT_CONFIG_IN_DOMAIN
 } demit_config_home_t;
 
+/* How a changed value comes into force. */
+typedef enum demit_config_reload {
+    DEMIT_CONFIG_LIVE,   /* by a reload: for new sessions, and for the next attempt of mail in the queue */
+    DEMIT_CONFIG_RESTART /* by a restart: a reload is refused */
+} demit_config_reload_t;
+
 typedef struct demit_config_choice {
     const char *word;
     int value;
@@ -102,6 +108,7 @@ typedef struct demit_config_option {
     unsigned scopes; /* bits: 1 << demit_config_scope_id_t */
     demit_config_type_t type;
     demit_config_home_t home; /* DEMIT_CONFIG_NOWHERE: not supported yet */
+    demit_config_reload_t reload;
     size_t offset, size;      /* of the field in its home */
     size_t source_offset;     /* of its demit_source_t, or DEMIT_CONFIG_NO_SOURCE */
     int64_t minimum, maximum; /* of numbers, sizes (bytes), durations (seconds), modes */

@@ -21,7 +21,8 @@ enum { CONSOLE_LIMIT_DEFAULT = 1000, CONSOLE_LIMIT_MAX = 10000 };
  */
 typedef struct console_inquiry {
     const demit_control_options_t *options;
-    int64_t up_since_us; /* monotonic */
+    const demit_settings_t *settings; /* those in force when the client came; held */
+    int64_t up_since_us;              /* monotonic */
     const char *const *arguments;
     size_t argument_count;
     console_answer_t answer;
@@ -33,7 +34,8 @@ typedef struct console_inquiry {
 } console_inquiry_t;
 
 enum {
-    CONSOLE_COMMAND_STOPS = 1 /* when the answer is out, the daemon is asked to stop */
+    CONSOLE_COMMAND_STOPS = 1,  /* when the answer is out, the daemon is asked to stop */
+    CONSOLE_COMMAND_CHANGES = 2 /* the daemon is another afterwards: worth a line in the log */
 };
 
 typedef struct console_command {
@@ -71,6 +73,8 @@ void console_complete_version(console_inquiry_t *inquiry);
 void console_complete_sysinfo(console_inquiry_t *inquiry);
 void console_complete_pid(console_inquiry_t *inquiry);
 void console_complete_shutdown(console_inquiry_t *inquiry);
+void console_complete_reload(console_inquiry_t *inquiry);
+void console_complete_show(console_inquiry_t *inquiry);
 void console_complete_count(console_inquiry_t *inquiry);
 void console_complete_help(console_inquiry_t *inquiry);
 

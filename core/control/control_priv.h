@@ -4,7 +4,6 @@
 
 #include "core/control/command.h"
 #include "demit/control.h"
-#include "demit/unix_socket.h"
 
 /* Sessions at one time. The console is for people and their scripts; each may hold a bounded answer in memory. */
 enum { CONSOLE_SESSIONS_MAX = 32 };
@@ -13,8 +12,7 @@ typedef struct console_session console_session_t;
 
 typedef struct console_listener {
     demit_control_t *control;
-    const demit_listen_settings_t *settings;
-    demit_unix_socket_t socket;
+    const char *path;
     demit_acceptor_t acceptor;
 } console_listener_t;
 
@@ -30,8 +28,6 @@ struct demit_control {
     apr_pool_t *pool;
     int64_t created_us; /* monotonic */
     const char *refusal;
-    console_listener_t *listeners;
-    uint32_t listener_count;
     console_session_t *sessions;
     uint32_t session_count;
     console_denials_t denials;

@@ -257,7 +257,7 @@ void console_complete_domain(console_inquiry_t *inquiry)
     if (is_gateway_name(inquiry->domain)) {
         return; /* several Domain scopes may share it */
     }
-    const demit_domain_settings_t *domain = demit_settings_domain(inquiry->options->settings, inquiry->domain);
+    const demit_domain_settings_t *domain = demit_settings_domain(inquiry->settings, inquiry->domain);
     const bool is_maildir = domain->delivery_method == DEMIT_DELIVER_MAILDIR;
     const uint16_t port = domain->gateway_port != 0 ? domain->gateway_port : domain->remote_smtp_port;
     console_answer_t *answer = &inquiry->answer;

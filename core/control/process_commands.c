@@ -120,7 +120,7 @@ static void put_server(console_inquiry_t *inquiry)
     char identity[1024];
 
     demit_identity_summary(inquiry->options->identity, identity, sizeof(identity));
-    console_put(answer, server, "hostname", console_string(inquiry->options->settings->hostname));
+    console_put(answer, server, "hostname", console_string(inquiry->settings->hostname));
     console_put(answer, server, "version", json_string(DEMIT_VERSION));
     console_put(answer, server, "pid", json_integer(getpid()));
     console_put(answer, server, "uptime_s", json_integer(uptime_s(inquiry)));

@@ -100,7 +100,7 @@ static void log_denial(console_listener_t *listener, const demit_peer_t *peer)
     denials->logged++;
     demit_log(DEMIT_LOG_WARNING, "control_denied", "uid=%lu gid=%lu pid=%ld socket=%s unlogged_before=%llu",
               (unsigned long)peer->uid, (unsigned long)peer->gid, (long)peer->pid,
-              demit_log_quote(path, sizeof(path), listener->settings->unix_path), (unsigned long long)denials->silent);
+              demit_log_quote(path, sizeof(path), listener->path), (unsigned long long)denials->silent);
     denials->silent = 0;
 }
 
@@ -125,6 +125,7 @@ static void release(console_session_t *session)
     demit_timer_stop(&session->timer);
     console_answer_free(&session->inquiry.answer);
     console_text_free(&session->output);
+    demit_settings_release(session->inquiry.settings);
     free(session);
 }
 
@@ -149,6 +150,7 @@ static void begin(demit_conn_t *conn, demit_control_t *control, const demit_peer
     session->peer = *peer;
     session->timer.fire = on_timeout;
     session->inquiry.options = &control->options;
+    session->inquiry.settings = demit_settings_hold(control->options.settings);
     session->inquiry.up_since_us = control->created_us;
     session->next = control->sessions;
     session->link = &control->sessions;
@@ -293,9 +295,9 @@ static void back_from_queue(demit_task_t *task)
 
 static void log_command(const console_session_t *session)
 {
-    const bool stops = (session->command->flags & CONSOLE_COMMAND_STOPS) != 0;
+    const bool matters = (session->command->flags & (CONSOLE_COMMAND_STOPS | CONSOLE_COMMAND_CHANGES)) != 0;
 
-    demit_log(stops ? DEMIT_LOG_INFO : DEMIT_LOG_DEBUG, "control_command", "command=%s uid=%lu pid=%ld",
+    demit_log(matters ? DEMIT_LOG_INFO : DEMIT_LOG_DEBUG, "control_command", "command=%s uid=%lu pid=%ld",
               session->command->name, (unsigned long)session->peer.uid, (long)session->peer.pid);
 }
 

@@ -15,7 +15,6 @@ struct demit_client_context {
     demit_loop_t *loop;
     demit_workers_t *workers;
     demit_spool_t *spool;
-    const demit_settings_t *settings;
     apr_pool_t *pool;     /* of this loop alone, with an allocator of its own */
     uint32_t open_bodies; /* messages whose reader is not known to be closed */
     /* DELIVERY is over, its results are set and nothing reads its message any more. */

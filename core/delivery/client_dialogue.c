@@ -24,7 +24,7 @@ static void say_text(demit_client_session_t *session, const char *text)
 
 static const char *our_name(const demit_client_session_t *session)
 {
-    const demit_settings_t *settings = session->context->settings;
+    const demit_settings_t *settings = session->settings;
     return settings->ehlo_hostname != NULL ? settings->ehlo_hostname : settings->hostname;
 }
 

@@ -190,7 +190,7 @@ static bool is_loopback(const apr_sockaddr_t *address)
  */
 static bool is_ourselves(const demit_client_session_t *session)
 {
-    const apr_array_header_t *listeners = session->context->settings->listeners;
+    const apr_array_header_t *listeners = session->settings->listeners;
     apr_sockaddr_t *peer = demit_conn_peer(session->conn);
     apr_sockaddr_t *local = demit_conn_local(session->conn);
     if (peer == NULL || local == NULL || !(apr_sockaddr_equal(peer, local) || is_loopback(peer))) {
@@ -274,8 +274,10 @@ static const char *name_peer(const demit_hop_t *hop, apr_pool_t *pool)
 }
 
 apr_status_t demit_client_session_open(demit_client_session_t **session, demit_client_context_t *context,
-                                       const demit_hop_t *hop, const demit_domain_settings_t *settings, const char *key)
+                                       const demit_client_target_t *target)
 {
+    const demit_hop_t *hop = target->hop;
+    const demit_domain_settings_t *settings = target->settings;
     apr_pool_t *pool = NULL;
     apr_status_t status = apr_pool_create(&pool, context->pool);
     if (status != APR_SUCCESS) {
@@ -284,9 +286,11 @@ apr_status_t demit_client_session_open(demit_client_session_t **session, demit_c
     apr_pool_tag(pool, "client session");
     demit_client_session_t *made = apr_pcalloc(pool, sizeof(*made));
     made->context = context;
+    made->settings = target->server_settings;
+    demit_settings_hold_in(made->settings, pool);
     made->pool = pool;
     made->phase = DEMIT_CLIENT_CONNECTING;
-    made->key = apr_pstrdup(pool, key);
+    made->key = apr_pstrdup(pool, target->key);
     made->hop = (demit_hop_t){.host = apr_pstrdup(pool, hop->host),
                               .ip = hop->ip == NULL ? NULL : apr_pstrdup(pool, hop->ip),
                               .preference = hop->preference};
@@ -305,11 +309,11 @@ apr_status_t demit_client_session_open(demit_client_session_t **session, demit_c
     made->expected = (demit_expected_t){.steps = made->greeting_steps, .capacity = DEMIT_GREETING_STEPS};
     made->timer.fire = on_timer;
 
-    const demit_connect_t target = {.peer = made->hop.address,
-                                    .connect_timeout_us = settings->connect_timeout_us,
-                                    .handler = &handler,
-                                    .baton = made};
-    status = demit_conn_connect(&made->conn, context->loop, &target);
+    const demit_connect_t peer = {.peer = made->hop.address,
+                                  .connect_timeout_us = settings->connect_timeout_us,
+                                  .handler = &handler,
+                                  .baton = made};
+    status = demit_conn_connect(&made->conn, context->loop, &peer);
     if (status != APR_SUCCESS) {
         apr_pool_destroy(pool);
         return status;

@@ -39,10 +39,16 @@ typedef struct demit_client_owner {
     void (*lost)(void *baton, demit_client_session_t *session, const demit_client_loss_t *loss);
 } demit_client_owner_t;
 
-/* Connects to HOP (copied) with the timeouts and the method of SETTINGS. KEY (copied) is the destination's. */
+/* Whom to connect to, and how. */
+typedef struct demit_client_target {
+    const demit_hop_t *hop;                  /* copied */
+    const demit_domain_settings_t *settings; /* timeouts and method: read by open() only */
+    const demit_settings_t *server_settings; /* our own name and listeners: held by the session */
+    const char *key;                         /* the destination's; copied */
+} demit_client_target_t;
+
 apr_status_t demit_client_session_open(demit_client_session_t **session, demit_client_context_t *context,
-                                       const demit_hop_t *hop, const demit_domain_settings_t *settings, const char *key)
-    __attribute__((warn_unused_result));
+                                       const demit_client_target_t *target) __attribute__((warn_unused_result));
 
 void demit_client_session_own(demit_client_session_t *session, const demit_client_owner_t *owner, void *baton);
 

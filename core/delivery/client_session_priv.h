@@ -56,6 +56,7 @@ typedef struct demit_transaction {
 
 struct demit_client_session {
     demit_client_context_t *context;
+    const demit_settings_t *settings; /* POOL holds them */
     apr_pool_t *pool;
     demit_conn_t *conn;
     demit_client_phase_t phase;

@@ -114,7 +114,6 @@ apr_status_t demit_transport_maildir_create(demit_transport_t **transport, const
     maildir->options = *options;
     maildir->context = (demit_maildir_context_t){.spool = options->spool,
                                                  .files = options->files != NULL ? options->files : &demit_files_system,
-                                                 .settings = options->settings,
                                                  .next_number = next_number,
                                                  .baton = maildir};
     atomic_init(&maildir->number, 0);

@@ -42,7 +42,6 @@ typedef struct demit_maildir_store demit_maildir_store_t;
 typedef struct demit_maildir_context {
     demit_spool_t *spool;
     const demit_files_t *files;
-    const demit_settings_t *settings;
     uint32_t (*next_number)(void *baton); /* of a file, never twice in this process */
     void *baton;
 } demit_maildir_context_t;

@@ -225,15 +225,15 @@ static int write_file(demit_maildir_store_t *store, int fd, const char *head, ui
 /* ---- one recipient ---------------------------------------------------------------------------------------------- */
 
 /* Unique by time, process, number and message; a slash or colon of the host's name is written as Maildir has it. */
-static void make_name(const demit_maildir_store_t *store, uint64_t id, char name[NAME_SIZE])
+static void make_name(const demit_maildir_store_t *store, const demit_delivery_t *delivery, char name[NAME_SIZE])
 {
     char id_text[DEMIT_ID_TEXT_SIZE];
     apr_time_t now = apr_time_now();
-    int used =
-        snprintf(name, NAME_SIZE, "%" APR_INT64_T_FMT ".M%06dP%ldQ%u_%s.", apr_time_sec(now), (int)apr_time_usec(now),
-                 (long)getpid(), store->context->next_number(store->context->baton), demit_id_format(id, id_text));
+    int used = snprintf(name, NAME_SIZE, "%" APR_INT64_T_FMT ".M%06dP%ldQ%u_%s.", apr_time_sec(now),
+                        (int)apr_time_usec(now), (long)getpid(), store->context->next_number(store->context->baton),
+                        demit_id_format(delivery->envelope->id, id_text));
     size_t at = (size_t)used;
-    for (const char *host = store->context->settings->hostname; *host != '\0' && at < 200; host++) {
+    for (const char *host = delivery->server_settings->hostname; *host != '\0' && at < 200; host++) {
         if (*host == '/' || *host == ':') {
             at += (size_t)snprintf(name + at, NAME_SIZE - at, "\\%03o", (unsigned)*host);
         } else {
@@ -244,13 +244,13 @@ static void make_name(const demit_maildir_store_t *store, uint64_t id, char name
 }
 
 /* tmp/ → new/. *NAME is what it is called there. */
-static int put_into_box(demit_maildir_store_t *store, const box_t *box, uint64_t id, const char *head,
-                        const char **name)
+static int put_into_box(demit_maildir_store_t *store, const box_t *box, const demit_delivery_t *delivery,
+                        const char *head, const char **name)
 {
     const demit_files_t *files = store->files;
     char temporary[NAME_SIZE];
     int fd;
-    make_name(store, id, temporary);
+    make_name(store, delivery, temporary);
     int error = files->open(files, box->tmp, temporary, O_WRONLY | O_CREAT | O_EXCL, FILE_MODE, &fd);
     if (error != 0) {
         return error;
@@ -343,7 +343,7 @@ static void store_one(demit_maildir_store_t *store, demit_delivery_t *delivery, 
         return;
     }
     if (error == 0) {
-        error = put_into_box(store, box, delivery->envelope->id, head_of(delivery, recipient), &name);
+        error = put_into_box(store, box, delivery, head_of(delivery, recipient), &name);
     }
     if (error != 0) {
         log_trouble(&mailbox, error);

@@ -191,7 +191,7 @@ apr_status_t demit_queue_create_with_clock(demit_queue_t **queue, const demit_qu
     demit_queue_t *made = apr_pcalloc(pool, sizeof(*made));
     made->spool = options->spool;
     made->workers = options->workers;
-    made->settings = options->settings;
+    made->settings = demit_settings_hold(options->settings);
     made->clock = *clock;
     made->now_us = clock->monotonic_us(clock->baton);
     atomic_init(&made->mailbox, NULL);
@@ -201,11 +201,13 @@ apr_status_t demit_queue_create_with_clock(demit_queue_t **queue, const demit_qu
     demit_list_init(&made->runnable_remote);
     demit_list_init(&made->due);
     demit_list_init(&made->batches);
+    demit_list_init(&made->abandoned);
     demit_wheel_init(&made->retries, made->now_us);
     demit_wheel_init(&made->rests, made->now_us);
 
     apr_status_t status = apr_pool_create(&made->pool, pool);
     if (status != APR_SUCCESS) {
+        demit_settings_release(made->settings);
         return status;
     }
     apr_pool_tag(made->pool, "queue");
@@ -222,6 +224,7 @@ apr_status_t demit_queue_create_with_clock(demit_queue_t **queue, const demit_qu
     }
     if (status != APR_SUCCESS) {
         apr_pool_destroy(made->pool);
+        demit_settings_release(made->settings);
         return status;
     }
     apr_pool_cleanup_register(made->pool, made, forget, apr_pool_cleanup_null);

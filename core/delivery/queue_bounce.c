@@ -307,7 +307,7 @@ static void prepare(demit_queue_t *queue, demit_delivery_t *delivery, bounce_t *
     const demit_ticket_t *ticket = delivery->queue_private;
     const demit_queued_t *message = ticket->leg->message;
     demit_dsn_t *dsn = &bounce->dsn;
-    dsn->hostname = queue->settings->hostname;
+    dsn->hostname = delivery->server_settings->hostname; /* a disk worker reads it */
     dsn->remote_host = delivery->remote_host;
     dsn->id = demit_spool_next_id(queue->spool);
     dsn->now_us = demit_queue_wall_us(queue);

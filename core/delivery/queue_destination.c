@@ -32,22 +32,6 @@ void demit_domain_of(const demit_queue_t *queue, const char *address, char buffe
     buffer[size] = '\0';
 }
 
-/*
- * What makes two recipients one destination: the domain; or, where a Gateway is set, the settings that name it, because
- * then all their domains go to one host and share its connections. The NUL keeps the two kinds apart.
- */
-static size_t make_key(char key[DEMIT_DOMAIN_SIZE], const char *domain, const demit_domain_settings_t *settings)
-{
-    if (settings->gateway_host == NULL || settings->delivery_method == DEMIT_DELIVER_MAILDIR) {
-        size_t size = strlen(domain);
-        memcpy(key, domain, size);
-        return size;
-    }
-    key[0] = '\0';
-    memcpy(key + 1, &settings, sizeof(settings));
-    return 1 + sizeof(settings);
-}
-
 static char *gateway_name(const demit_domain_settings_t *settings, apr_pool_t *pool)
 {
     if (settings->gateway_is_path) {
@@ -58,6 +42,38 @@ static char *gateway_name(const demit_domain_settings_t *settings, apr_pool_t *p
         return apr_psprintf(pool, "[%s]:%u", settings->gateway_host, port);
     }
     return apr_psprintf(pool, "%s:%u", settings->gateway_host, port);
+}
+
+/*
+ * What makes two recipients one destination: the domain; or, where a Gateway is set, the scope that names it and the
+ * gateway, because then all their domains go to one host and share its connections. A reload that changes neither finds
+ * the destination again, and what is known of the host. The NULs keep the kinds apart.
+ */
+static size_t make_key(char key[DEMIT_DESTINATION_KEY_MAX], const char *domain, const demit_domain_settings_t *settings)
+{
+    if (settings->gateway_host == NULL || settings->delivery_method == DEMIT_DELIVER_MAILDIR) {
+        size_t size = strlen(domain);
+        memcpy(key, domain, size);
+        return size;
+    }
+    int size = snprintf(key, DEMIT_DESTINATION_KEY_MAX, "%c%s%c%s%c%u", '\0',
+                        settings->name != NULL ? settings->name : "", '\0', settings->gateway_host, '\0',
+                        settings->gateway_port != 0 ? settings->gateway_port : settings->remote_smtp_port);
+    return size < DEMIT_DESTINATION_KEY_MAX ? (size_t)size : DEMIT_DESTINATION_KEY_MAX - 1;
+}
+
+static bool has_throttle(const demit_domain_settings_t *settings)
+{
+    return settings->throttle_messages > 0 && settings->throttle_seconds > 0;
+}
+
+static demit_throttle_t *make_throttle(const demit_queue_t *queue, const demit_domain_settings_t *settings)
+{
+    demit_throttle_t *throttle = malloc(sizeof(*throttle));
+    if (throttle != NULL) {
+        demit_throttle_init(throttle, settings->throttle_messages, settings->throttle_seconds, queue->now_us);
+    }
+    return throttle;
 }
 
 static demit_destination_t *make_destination(demit_queue_t *queue, const char *domain, const char *key, size_t key_size,
@@ -75,19 +91,17 @@ static demit_destination_t *make_destination(demit_queue_t *queue, const char *d
     memcpy(made->key + key_size, name, name_size);
     made->name = made->key + key_size;
     made->settings = settings;
+    made->server_settings = demit_settings_hold(queue->settings);
     made->transport = queue->transports[settings->delivery_method];
     made->is_maildir = settings->delivery_method == DEMIT_DELIVER_MAILDIR;
     made->is_gateway = is_gateway;
     demit_list_init(&made->line);
     demit_list_init(&made->by_age);
     made->last_recovered = &made->by_age;
-    if (settings->throttle_messages > 0 && settings->throttle_seconds > 0) {
-        made->throttle = malloc(sizeof(*made->throttle));
-        if (made->throttle == NULL) {
-            free(made);
-            return NULL;
-        }
-        demit_throttle_init(made->throttle, settings->throttle_messages, settings->throttle_seconds, queue->now_us);
+    if (has_throttle(settings) && (made->throttle = make_throttle(queue, settings)) == NULL) {
+        demit_settings_release(made->server_settings);
+        free(made);
+        return NULL;
     }
     apr_hash_set(queue->destinations, made->key, (apr_ssize_t)key_size, made);
     return made;
@@ -95,7 +109,7 @@ static demit_destination_t *make_destination(demit_queue_t *queue, const char *d
 
 demit_destination_t *demit_destination_for(demit_queue_t *queue, const char *address)
 {
-    char domain[DEMIT_DOMAIN_SIZE], key[DEMIT_DOMAIN_SIZE];
+    char domain[DEMIT_DOMAIN_SIZE], key[DEMIT_DESTINATION_KEY_MAX];
     demit_domain_of(queue, address, domain);
     const demit_domain_settings_t *settings = demit_settings_domain(queue->settings, domain);
     size_t key_size = make_key(key, domain, settings);
@@ -105,10 +119,62 @@ demit_destination_t *demit_destination_for(demit_queue_t *queue, const char *add
 
 void demit_destination_free(demit_queue_t *queue, demit_destination_t *destination)
 {
-    apr_hash_set(queue->destinations, destination->key, (apr_ssize_t)destination->key_size, NULL);
+    if (destination->abandoned) {
+        demit_list_remove(&destination->leaving);
+    } else {
+        apr_hash_set(queue->destinations, destination->key, (apr_ssize_t)destination->key_size, NULL);
+    }
     demit_note_release(destination->note);
+    demit_settings_release(destination->server_settings);
     free(destination->throttle);
     free(destination);
+}
+
+/* ---- other settings --------------------------------------------------------------------------------------------- */
+
+/* The limits may have changed; what was sent lately counts by the new ones only if they are as they were. */
+static void adopt_throttle(demit_queue_t *queue, demit_destination_t *destination,
+                           const demit_domain_settings_t *settings)
+{
+    const demit_domain_settings_t *older = destination->settings;
+    if (settings->throttle_messages == older->throttle_messages &&
+        settings->throttle_seconds == older->throttle_seconds) {
+        return;
+    }
+    free(destination->throttle);
+    destination->throttle = NULL;
+    if (has_throttle(settings)) {
+        destination->throttle = make_throttle(queue, settings);
+    }
+}
+
+bool demit_destination_adopt(demit_queue_t *queue, demit_destination_t *destination)
+{
+    char key[DEMIT_DESTINATION_KEY_MAX];
+    const char *name = destination->is_gateway ? destination->key + 1 : destination->name;
+    const demit_domain_settings_t *settings = destination->is_gateway ? demit_settings_scope(queue->settings, name)
+                                                                      : demit_settings_domain(queue->settings, name);
+    if (settings == NULL || (settings->delivery_method == DEMIT_DELIVER_MAILDIR) != destination->is_maildir) {
+        return false;
+    }
+    size_t key_size = make_key(key, name, settings);
+    if (key_size != destination->key_size || memcmp(key, destination->key, key_size) != 0) {
+        return false;
+    }
+    adopt_throttle(queue, destination, settings);
+    const demit_settings_t *older = destination->server_settings;
+    destination->server_settings = demit_settings_hold(queue->settings);
+    destination->settings = settings;
+    destination->transport = queue->transports[settings->delivery_method];
+    demit_settings_release(older);
+    return true;
+}
+
+void demit_destination_abandon(demit_queue_t *queue, demit_destination_t *destination)
+{
+    apr_hash_set(queue->destinations, destination->key, (apr_ssize_t)destination->key_size, NULL);
+    destination->abandoned = true;
+    demit_list_append(&queue->abandoned, &destination->leaving);
 }
 
 /* ---- may it start something? ------------------------------------------------------------------------------------ */
@@ -194,7 +260,7 @@ static void leave_state(demit_queue_t *queue, demit_leg_t *leg)
     switch (leg->state) {
     case DEMIT_LEG_OVER:
         destination->legs++;
-        if (leg->message->recovered) {
+        if (leg->message->recovered || leg->moved) {
             demit_list_insert_after(destination->last_recovered, &leg->by_age);
             destination->last_recovered = &leg->by_age;
         } else {
@@ -271,12 +337,11 @@ void demit_leg_set_state(demit_queue_t *queue, demit_leg_t *leg, demit_leg_state
 static void take_recipients(demit_delivery_t *delivery, demit_leg_t *leg)
 {
     demit_queued_t *message = leg->message;
-    uint32_t own = (uint32_t)(leg - message->legs);
     uint32_t most = leg->pending < DEMIT_TRANSACTION_RECIPIENTS ? leg->pending : DEMIT_TRANSACTION_RECIPIENTS;
     delivery->recipients = apr_pcalloc(delivery->pool, most * sizeof(*delivery->recipients));
     for (uint32_t i = 0; i < message->recipient_count && delivery->recipient_count < most; i++) {
         demit_queued_recipient_t *recipient = &message->recipients[i];
-        if (recipient->leg != own || recipient->busy || recipient->state != DEMIT_RECIPIENT_PENDING) {
+        if (recipient->leg != leg->number || recipient->busy || recipient->state != DEMIT_RECIPIENT_PENDING) {
             continue;
         }
         recipient->busy = true;
@@ -303,6 +368,8 @@ demit_delivery_t *demit_delivery_make(demit_queue_t *queue, demit_leg_t *leg, de
     delivery->envelope = demit_queued_envelope(leg->message, pool);
     delivery->location = leg->message->location;
     delivery->settings = leg->destination->settings;
+    delivery->server_settings = leg->destination->server_settings;
+    demit_settings_hold_in(delivery->server_settings, pool);
     take_recipients(delivery, leg);
     char domain[DEMIT_DOMAIN_SIZE];
     demit_domain_of(queue, delivery->recipients[0].recipient->address, domain);

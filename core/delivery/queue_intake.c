@@ -54,6 +54,8 @@ static void begin_legs(demit_queue_t *queue, demit_queued_t *message, demit_dest
     for (uint32_t i = 0; i < message->leg_count; i++) {
         demit_leg_t *leg = &message->legs[i];
         leg->message = message;
+        leg->number = i;
+        leg->next = i + 1 < message->leg_count ? leg + 1 : NULL;
         leg->destination = found[i];
         leg->attempts = message->attempts;
         leg->delay_told = message->delay_dsn_sent;
@@ -203,7 +205,7 @@ static void discard_tasks(demit_task_t *task)
         demit_task_t *next = task->next;
         if (task->run == on_arrival) {
             demit_queued_free(DEMIT_CONTAINER_OF(task, demit_queued_t, arriving.task));
-        } else if (!demit_queue_discard_record(task)) {
+        } else if (!demit_queue_discard_record(task) && !demit_queue_discard_settings(task)) {
             (void)demit_queue_discard_move(task);
         }
         task = next;
@@ -223,10 +225,14 @@ void demit_queue_forget_all(demit_queue_t *queue)
         apr_hash_this(at, NULL, NULL, &destination);
         demit_destination_free(queue, destination);
     }
+    while (!demit_list_is_empty(&queue->abandoned)) {
+        demit_destination_free(queue, DEMIT_CONTAINER_OF(queue->abandoned.next, demit_destination_t, leaving));
+    }
     for (demit_link_t *link; (link = demit_list_shift(&queue->batches)) != NULL;) {
         free(DEMIT_CONTAINER_OF(link, demit_batch_t, link));
     }
     free(queue->unrecorded);
     queue->unrecorded = NULL;
     demit_queue_index_destroy(&queue->index);
+    demit_settings_release(queue->settings);
 }

@@ -51,10 +51,9 @@ static void show(const look_t *look, const demit_queued_t *message)
 static bool has_domain(const demit_queue_t *queue, const demit_leg_t *leg, const char *domain)
 {
     const demit_queued_t *message = leg->message;
-    uint32_t own = (uint32_t)(leg - message->legs);
     char found[DEMIT_DOMAIN_SIZE];
     for (uint32_t i = 0; i < message->recipient_count; i++) {
-        if (message->recipients[i].leg != own) {
+        if (message->recipients[i].leg != leg->number) {
             continue;
         }
         demit_domain_of(queue, demit_queued_text(message, message->recipients[i].address), found);

@@ -30,9 +30,9 @@ void demit_queue_move_if_idle(demit_queue_t *queue, demit_queued_t *message)
     void *ticket = message->move_ticket;
     message->move_ticket = NULL;
     message->moving = true;
-    for (uint32_t i = 0; i < message->leg_count; i++) {
-        if (message->legs[i].state == DEMIT_LEG_READY) {
-            demit_leg_set_state(queue, &message->legs[i], DEMIT_LEG_BLOCKED, 0);
+    for (demit_leg_t *leg = message->legs; leg != NULL; leg = leg->next) {
+        if (leg->state == DEMIT_LEG_READY) {
+            demit_leg_set_state(queue, leg, DEMIT_LEG_BLOCKED, 0);
         }
     }
     apr_pool_t *pool = queue->scratch;
@@ -64,9 +64,9 @@ static void on_moved(demit_task_t *task)
     if (message != NULL) {
         message->location = request->to;
         message->moving = false;
-        for (uint32_t i = 0; i < message->leg_count; i++) {
-            if (message->legs[i].state == DEMIT_LEG_BLOCKED) {
-                demit_leg_set_state(queue, &message->legs[i], DEMIT_LEG_READY, 0);
+        for (demit_leg_t *leg = message->legs; leg != NULL; leg = leg->next) {
+            if (leg->state == DEMIT_LEG_BLOCKED) {
+                demit_leg_set_state(queue, leg, DEMIT_LEG_READY, 0);
             }
         }
         demit_queue_let_go(queue, message);

@@ -6,6 +6,7 @@
  *   queue_destination.c  who is next: destinations, their lines, limits and rests
  *   queue_settle.c       what became of a delivery: outcomes, retries
  *   queue_bounce.c       delivery status notifications
+ *   queue_reload.c       other settings while it runs
  *   queue_look.c         what the console sees
  *   queue_move.c         compaction
  */
@@ -31,7 +32,8 @@ enum {
     DEMIT_TRANSACTION_RECIPIENTS = 100, /* RFC 5321 4.5.3.1.8: what every server takes in one transaction */
     DEMIT_BATCH_MAX = 32,               /* deliveries for one connection, as long as there are few in all */
     DEMIT_BATCH_MAX_MAILDIR = 64,       /* more of them share a directory's sync */
-    DEMIT_MAILDIR_BATCHES = 4           /* at a time for one destination: as many as there are disk workers */
+    DEMIT_MAILDIR_BATCHES = 4,          /* at a time for one destination: as many as there are disk workers */
+    DEMIT_DESTINATION_KEY_MAX = 3 * DEMIT_DOMAIN_SIZE
 };
 
 /* The clocks, so that a test can turn them. */
@@ -48,7 +50,9 @@ struct demit_destination {
     demit_link_t line;            /* legs that are ready, first in first out */
     demit_link_t by_age;          /* every leg, oldest first */
     demit_link_t *last_recovered; /* recovered legs stand before it in by_age; the head when there is none */
+    demit_link_t leaving;         /* in the queue's list of those that no new leg comes to, if it is ABANDONED */
     const demit_domain_settings_t *settings;
+    const demit_settings_t *server_settings; /* what SETTINGS is of; held */
     demit_transport_t *transport;
     demit_throttle_t *throttle; /* NULL: no throttle */
     demit_note_t *note;         /* last error */
@@ -61,6 +65,7 @@ struct demit_destination {
     bool failing;  /* the last connection failed: one careful try at a time */
     bool expiring; /* some of the line may have expired without a try */
     bool in_runnable;
+    bool abandoned;
     size_t key_size;
     const char *name; /* the domain, or host:port of the gateway */
     char key[];       /* what the queue's hash knows it by, then the name */
@@ -87,7 +92,7 @@ struct demit_queue {
     apr_pool_t *scratch;    /* cleared at every use */
     demit_spool_t *spool;
     demit_workers_t *workers;
-    const demit_settings_t *settings;
+    const demit_settings_t *settings; /* held */
     demit_queue_clock_t clock;
     int64_t now_us; /* monotonic, read once per turn */
     demit_transport_t *transports[DEMIT_METHOD_COUNT];
@@ -101,7 +106,8 @@ struct demit_queue {
     demit_queue_index_t index;
     demit_link_t by_age;
     demit_link_t *last_recovered;
-    apr_hash_t *destinations;                     /* key → demit_destination_t */
+    apr_hash_t *destinations; /* key → demit_destination_t */
+    demit_link_t abandoned;   /* destinations of settings that went, until their last leg has gone */
     demit_link_t runnable_local, runnable_remote; /* apart, so that full connections do not hold up mailboxes */
     demit_wheel_t retries, rests;
     demit_link_t batches;
@@ -154,6 +160,10 @@ demit_destination_t *demit_destination_for(demit_queue_t *queue, const char *add
 /* Puts DESTINATION into line if it may have something to do; frees it if it has nothing to do or to remember. */
 void demit_destination_reconsider(demit_queue_t *queue, demit_destination_t *destination);
 void demit_destination_free(demit_queue_t *queue, demit_destination_t *destination);
+/* Brings DESTINATION under the queue's settings, if it is the same host and the same way to it by them, too. */
+bool demit_destination_adopt(demit_queue_t *queue, demit_destination_t *destination);
+/* Nothing finds DESTINATION any more; it goes when its legs have gone. */
+void demit_destination_abandon(demit_queue_t *queue, demit_destination_t *destination);
 /* All changes of a leg's state go through here. READY lines it up, WAITING needs a due time. */
 void demit_leg_set_state(demit_queue_t *queue, demit_leg_t *leg, demit_leg_state_t state, int64_t due_us);
 /* A delivery of some of LEG's recipients, which are busy from now on. Its pool is freed by demit_queue_apply(). */
@@ -183,6 +193,14 @@ bool demit_queue_discard_record(demit_task_t *task);
 /* Writes again what could not be written. */
 void demit_queue_rerecord(demit_queue_t *queue);
 int64_t demit_queue_age_us(const demit_queue_t *queue, const demit_queued_t *message);
+
+/* ---- queue_reload.c ---- */
+
+/* Moves LEG, nothing of which is under way, to where the settings say, or its parts to several places. Due at DUE_US.
+ */
+void demit_leg_find_way(demit_queue_t *queue, demit_leg_t *leg, int64_t due_us);
+/* Lets go of the settings that TASK brings when nobody takes them any more; false: it is another's task. */
+bool demit_queue_discard_settings(demit_task_t *task);
 
 /* ---- queue_bounce.c ---- */
 

@@ -218,8 +218,7 @@ static int64_t next_attempt_us(const demit_queue_t *queue, const demit_queued_t 
                                int64_t own_us)
 {
     int64_t next = own_us;
-    for (uint32_t i = 0; i < message->leg_count; i++) {
-        const demit_leg_t *leg = &message->legs[i];
+    for (const demit_leg_t *leg = message->legs; leg != NULL; leg = leg->next) {
         if (leg != own && leg->state == DEMIT_LEG_WAITING && leg->node.due_us < next) {
             next = leg->node.due_us;
         }
@@ -416,7 +415,11 @@ static void end_of_attempt(demit_queue_t *queue, demit_leg_t *leg)
     }
     int64_t pause_us =
         demit_schedule_pause_us(leg->destination->settings, leg->attempts, demit_queue_age_us(queue, message));
-    demit_leg_set_state(queue, leg, DEMIT_LEG_WAITING, queue->now_us + pause_us);
+    if (leg->astray) {
+        demit_leg_find_way(queue, leg, queue->now_us + pause_us);
+    } else {
+        demit_leg_set_state(queue, leg, DEMIT_LEG_WAITING, queue->now_us + pause_us);
+    }
 }
 
 void demit_queue_apply(demit_queue_t *queue, demit_delivery_t *delivery, const demit_spool_outcome_t *outcome,

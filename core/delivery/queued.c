@@ -81,8 +81,35 @@ demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_
     return message;
 }
 
+demit_leg_t *demit_queued_spare_leg(demit_queued_t *message)
+{
+    demit_leg_t *leg = message->legs;
+    for (;; leg = leg->next) {
+        if (leg->state == DEMIT_LEG_OVER && leg->pending == 0 && leg->under_way == 0) {
+            return leg;
+        }
+        if (leg->next == NULL) {
+            break;
+        }
+    }
+    demit_leg_t *added = calloc(1, sizeof(*added));
+    if (added != NULL) {
+        added->message = message;
+        added->number = leg->number + 1;
+        added->added = true;
+        leg->next = added;
+    }
+    return added;
+}
+
 void demit_queued_free(demit_queued_t *message)
 {
+    for (demit_leg_t *leg = message->legs, *next; leg != NULL; leg = next) {
+        next = leg->next;
+        if (leg->added) {
+            free(leg);
+        }
+    }
     demit_note_release(message->note);
     if (message->legs != &message->first_leg) {
         free(message->legs);

@@ -29,9 +29,14 @@ struct demit_leg {
     demit_link_t by_age;     /* in the destination's list of everything it has */
     demit_destination_t *destination;
     demit_queued_t *message;
+    demit_leg_t *next;                     /* of the message */
+    uint32_t number;                       /* by which recipients know it */
     uint32_t attempts, pending, under_way; /* failed attempts; recipients; deliveries */
     demit_leg_state_t state : 8;
     bool delay_told;
+    bool added;  /* by a reload: a block of memory of its own */
+    bool moved;  /* by a reload: older than what came to its destination before it */
+    bool astray; /* other settings apply since its deliveries began: looks for its destination when they are back */
 };
 
 enum { DEMIT_NO_LEG = UINT32_MAX };
@@ -62,7 +67,7 @@ struct demit_queued {
     demit_spool_location_t location;
     void *move_ticket;  /* compaction waits for this message to be idle */
     demit_note_t *note; /* last error, or NULL */
-    demit_leg_t *legs;  /* first_leg, or an array of its own */
+    demit_leg_t *legs;  /* first_leg, or an array of its own; then those that were added */
     demit_leg_t first_leg;
     uint32_t flags, recipient_count, leg_count, pending;
     uint32_t attempts; /* as recovered, then the most of any leg */
@@ -79,6 +84,9 @@ struct demit_queued {
 /* Packs ENVELOPE into one block. NULL: no memory. Any thread. */
 demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_location_t location);
 void demit_queued_free(demit_queued_t *message);
+
+/* A leg for MESSAGE that is over: one that is through, or a new one. NULL: no memory. */
+demit_leg_t *demit_queued_spare_leg(demit_queued_t *message);
 
 /* The text at OFFSET, NULL for 0. */
 const char *demit_queued_text(const demit_queued_t *message, uint32_t offset);

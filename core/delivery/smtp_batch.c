@@ -28,6 +28,8 @@ struct demit_smtp_batch {
     uint32_t count, next; /* NEXT: the first that is not over */
     bool busy;            /* NEXT is with the session */
     const demit_domain_settings_t *settings;
+    const demit_settings_t
+        *server_settings; /* POOL holds them: the deliveries, which do, too, are reported one by one */
     const char *domain, *key;
 
     bool routed;
@@ -192,7 +194,9 @@ static void try_hop(demit_smtp_batch_t *batch)
     }
     const demit_hop_t *hop = &batch->route.hops[batch->hop++];
     batch->attempts++;
-    if (demit_client_session_open(&batch->session, &lane->context, hop, batch->settings, batch->key) != APR_SUCCESS) {
+    const demit_client_target_t target = {
+        .hop = hop, .settings = batch->settings, .server_settings = batch->server_settings, .key = batch->key};
+    if (demit_client_session_open(&batch->session, &lane->context, &target) != APR_SUCCESS) {
         batch->session = NULL;
         give_up(batch, &full, NULL, false);
         return;
@@ -217,7 +221,7 @@ static void walk_hops(demit_smtp_batch_t *batch)
 
 static demit_route_request_t request_of(const demit_smtp_batch_t *batch)
 {
-    const demit_settings_t *settings = batch->lane->context.settings;
+    const demit_settings_t *settings = batch->server_settings;
     return (demit_route_request_t){.domain = batch->domain,
                                    .settings = batch->settings,
                                    .hostname = settings->hostname,
@@ -295,6 +299,8 @@ demit_smtp_batch_t *demit_smtp_batch_create(demit_delivery_t **deliveries, uint3
     batch->deliveries = apr_pmemdup(pool, deliveries, count * sizeof(*deliveries));
     batch->count = count;
     batch->settings = deliveries[0]->settings;
+    batch->server_settings = deliveries[0]->server_settings;
+    demit_settings_hold_in(batch->server_settings, pool);
     batch->domain = apr_pstrdup(pool, deliveries[0]->domain);
     batch->key = demit_route_key(batch->domain, batch->settings, pool);
     return batch;

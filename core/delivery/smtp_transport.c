@@ -187,7 +187,6 @@ static apr_status_t make_lane(demit_smtp_lane_t *lane, smtp_transport_t *transpo
     lane->context.loop = loop;
     lane->context.workers = options->workers;
     lane->context.spool = options->spool;
-    lane->context.settings = options->settings;
     lane->context.report = on_report;
     lane->context.quiet = on_quiet;
     lane->queue = options->queue;

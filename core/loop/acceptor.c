@@ -134,24 +134,70 @@ static void on_listener_event(demit_pollee_t *pollee, apr_int16_t events)
     }
 }
 
-apr_status_t demit_loop_listen(demit_loop_t *loop, apr_socket_t *socket, const demit_acceptor_t *acceptor)
+/* One that is used no more, or a new one: listeners come and go with reloads, and the loop's pool only grows. */
+static demit_listening_t *make_listening(demit_loop_t *loop, apr_socket_t *socket, const demit_acceptor_t *acceptor)
 {
-    demit_listening_t *listening = apr_pcalloc(loop->pool, sizeof(*listening));
+    demit_listening_t *listening = loop->spare_listening;
 
+    if (listening != NULL) {
+        loop->spare_listening = listening->next;
+        memset(listening, 0, sizeof(*listening));
+    } else {
+        listening = apr_pcalloc(loop->pool, sizeof(*listening));
+    }
     listening->loop = loop;
     listening->socket = socket;
     listening->acceptor = acceptor;
     listening->rest.fire = on_rested;
     listening->pollee.on_event = on_listener_event;
     listening->pollee.pfd = (apr_pollfd_t){.p = loop->pool, .desc_type = APR_POLL_SOCKET, .desc.s = socket};
-    const apr_status_t status = demit_pollee_add(loop, &listening->pollee, APR_POLLIN);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
+    return listening;
+}
+
+static void add_listening(demit_loop_t *loop, demit_listening_t *listening)
+{
     refill_spare(loop);
     listening->next = loop->listening;
     loop->listening = listening;
-    return APR_SUCCESS;
+}
+
+static void spare_listening(demit_loop_t *loop, demit_listening_t *listening)
+{
+    listening->next = loop->spare_listening;
+    loop->spare_listening = listening;
+}
+
+apr_status_t demit_loop_listen(demit_loop_t *loop, apr_socket_t *socket, const demit_acceptor_t *acceptor)
+{
+    demit_listening_t *listening = make_listening(loop, socket, acceptor);
+    const apr_status_t status = demit_pollee_add(loop, &listening->pollee, APR_POLLIN);
+
+    if (status == APR_SUCCESS) {
+        add_listening(loop, listening);
+    } else {
+        spare_listening(loop, listening);
+    }
+    return status;
+}
+
+void demit_loop_listen_anew(demit_loop_t *loop, apr_socket_t *socket, const demit_acceptor_t *acceptor)
+{
+    char text[DEMIT_LOG_VALUE_MAX];
+
+    for (demit_listening_t *listening = loop->listening; listening != NULL; listening = listening->next) {
+        if (listening->socket == socket) {
+            listening->acceptor = acceptor;
+            return;
+        }
+    }
+    demit_listening_t *listening = make_listening(loop, socket, acceptor);
+    const apr_status_t status = demit_pollee_add(loop, &listening->pollee, APR_POLLIN);
+    add_listening(loop, listening);
+    if (status != APR_SUCCESS) {
+        demit_log(DEMIT_LOG_WARNING, "accept_suspended", "loop=%s error=%s", loop->name,
+                  demit_log_status(text, sizeof(text), status));
+        demit_timer_start(loop, &listening->rest, REST_AFTER_FAILURE_US);
+    }
 }
 
 static void forget(demit_loop_t *loop, demit_listening_t *listening)
@@ -163,9 +209,11 @@ static void forget(demit_loop_t *loop, demit_listening_t *listening)
 void demit_loop_unlisten(demit_loop_t *loop, apr_socket_t *socket)
 {
     for (demit_listening_t **link = &loop->listening; *link != NULL; link = &(*link)->next) {
-        if ((*link)->socket == socket) {
-            forget(loop, *link);
-            *link = (*link)->next;
+        demit_listening_t *listening = *link;
+        if (listening->socket == socket) {
+            forget(loop, listening);
+            *link = listening->next;
+            spare_listening(loop, listening);
             return;
         }
     }

@@ -42,8 +42,9 @@ struct demit_loop {
     demit_conn_list_t dirty, dead;
     demit_conn_t *all; /* every connection, so that a stopping loop can end them */
     demit_listening_t *listening;
-    apr_pool_t *spare_pool;     /* for the next accepted connection */
-    apr_socket_t *spare_socket; /* a descriptor to give up when there is none left to say "busy" with */
+    demit_listening_t *spare_listening; /* taken out, to be used again */
+    apr_pool_t *spare_pool;             /* for the next accepted connection */
+    apr_socket_t *spare_socket;         /* a descriptor to give up when there is none left to say "busy" with */
     uint32_t max_connections;
     _Atomic uint32_t connections;
     _Atomic uint64_t rounds;

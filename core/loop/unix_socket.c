@@ -119,17 +119,31 @@ static int remove_stale(int directory_fd, const struct sockaddr_un *address, cha
     return 0;
 }
 
-/*
- * bind(2) with the mode in the umask: the name is never there with another mode, and no chmod(2) could be led astray by
- * a link. It makes a new name or fails; it follows no link in the last component.
- */
-static int bind_with_mode(int fd, const struct sockaddr_un *address, mode_t mode)
+/* bind(2) makes a new name or fails; it follows no link in the last component. */
+static int make_new(int fd, const struct sockaddr_un *address)
 {
-    const mode_t before = umask(~mode & 0777);
-    const int error = bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
+    return bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? errno : 0;
+}
 
-    umask(before);
-    return error;
+/*
+ * The umask, 077, makes the name the owner's alone; then it is opened to whom it is meant for. A mode in the umask
+ * would do it in one step, and be every other thread's umask for that moment. Whoever could put a link in the name's
+ * place between look and change owns the directory, and what the link leads to must be this user's to be changed.
+ */
+static int set_mode(const demit_unix_socket_t *socket, int directory_fd, const char *path, mode_t mode)
+{
+    struct stat now;
+
+    if (fstatat(directory_fd, name_of(path), &now, AT_SYMLINK_NOFOLLOW) < 0) {
+        return errno;
+    }
+    if (!S_ISSOCK(now.st_mode) || now.st_dev != socket->device || now.st_ino != socket->inode) {
+        return ENOENT; /* another's */
+    }
+    if ((now.st_mode & 0777) == (mode & 0777)) {
+        return 0;
+    }
+    return fchmodat(directory_fd, name_of(path), mode & 0777, 0) < 0 ? errno : 0;
 }
 
 /* Makes the name, in place of a stale one if need be, and remembers which it is. */
@@ -153,20 +167,24 @@ static int make_name(demit_unix_socket_t *socket, const demit_unix_socket_reques
         snprintf(error, error_size, "cannot open the directory of %s: %s", request->path, strerror(code));
         return code;
     }
-    code = bind_with_mode(fd, &address, request->mode);
+    code = make_new(fd, &address);
     if (code == EADDRINUSE) {
         code = remove_stale(directory_fd, &address, error, error_size);
         if (code == 0) {
-            code = bind_with_mode(fd, &address, request->mode);
+            code = make_new(fd, &address);
         }
     }
     if (code == 0 && fstatat(directory_fd, name_of(request->path), &made, AT_SYMLINK_NOFOLLOW) < 0) {
         code = errno;
     }
     if (code == 0) {
-        socket->path = request->path;
+        socket->path = apr_pstrdup(pool, request->path);
         socket->device = made.st_dev;
         socket->inode = made.st_ino;
+        code = set_mode(socket, directory_fd, request->path, request->mode);
+    }
+    if (code == 0) {
+        error[0] = '\0';
     } else if (error[0] == '\0') {
         snprintf(error, error_size, "cannot make the socket %s: %s", request->path, strerror(code));
     }
@@ -216,6 +234,18 @@ failed:
     }
     demit_unix_socket_close(socket);
     return status;
+}
+
+apr_status_t demit_unix_socket_set_mode(const demit_unix_socket_t *socket, mode_t mode, apr_pool_t *scratch_pool)
+{
+    const int directory_fd = open_directory(socket->path, scratch_pool);
+
+    if (directory_fd < 0) {
+        return APR_FROM_OS_ERROR(errno);
+    }
+    const int code = set_mode(socket, directory_fd, socket->path, mode);
+    close(directory_fd);
+    return APR_FROM_OS_ERROR(code);
 }
 
 void demit_unix_socket_close(demit_unix_socket_t *socket)

@@ -1,5 +1,6 @@
 #include "core/smtp/clients.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include <apr_general.h>
@@ -17,8 +18,8 @@ struct demit_client {
 struct demit_clients {
     apr_pool_t *pool;
     apr_thread_mutex_t *mutex;
-    uint32_t limit;
-    uint64_t seed; /* so that nobody can choose addresses that share a bucket */
+    atomic_uint_fast32_t limit; /* changes with a reload */
+    uint64_t seed;              /* so that nobody can choose addresses that share a bucket */
     demit_client_t *free;
     demit_client_t *buckets[BUCKETS];
 };
@@ -28,7 +29,7 @@ apr_status_t demit_clients_create(demit_clients_t **clients, uint32_t limit, apr
     demit_clients_t *made = apr_pcalloc(pool, sizeof *made);
     apr_status_t status;
 
-    made->limit = limit;
+    atomic_init(&made->limit, limit);
     status = apr_generate_random_bytes((unsigned char *)&made->seed, sizeof made->seed);
     if (status != APR_SUCCESS) {
         return status;
@@ -45,6 +46,11 @@ apr_status_t demit_clients_create(demit_clients_t **clients, uint32_t limit, apr
     }
     *clients = made;
     return APR_SUCCESS;
+}
+
+void demit_clients_set_limit(demit_clients_t *clients, uint32_t limit)
+{
+    atomic_store_explicit(&clients->limit, limit, memory_order_relaxed);
 }
 
 void demit_client_address(const apr_sockaddr_t *peer, unsigned char address[16])
@@ -95,14 +101,16 @@ bool demit_clients_enter(demit_clients_t *clients, const apr_sockaddr_t *peer, d
     bool welcome = true;
 
     *client = NULL;
-    if (clients->limit == 0 || peer == NULL || (peer->ipaddr_len != 4 && peer->ipaddr_len != 16)) {
+    if (peer == NULL || (peer->ipaddr_len != 4 && peer->ipaddr_len != 16) ||
+        atomic_load_explicit(&clients->limit, memory_order_relaxed) == 0) {
         return true;
     }
     demit_client_address(peer, address);
     (void)apr_thread_mutex_lock(clients->mutex);
+    const uint_fast32_t limit = atomic_load_explicit(&clients->limit, memory_order_relaxed);
     demit_client_t *found = find(clients, address);
-    /* An entry that was just made has no connection and the limit is at least 1, so no empty entry stays behind. */
-    if (found->connections < clients->limit) {
+    /* An entry that was just made has no connection, and one is welcome at least: no empty entry stays behind. */
+    if (limit == 0 || found->connections < limit) {
         found->connections++;
         *client = found;
     } else {

@@ -16,9 +16,15 @@ typedef struct demit_clients demit_clients_t;
 /* One client's count; a connection holds it from enter to leave. */
 typedef struct demit_client demit_client_t;
 
-/* At most LIMIT connections for one address; 0: no limit, and nothing is counted. */
+/*
+ * At most LIMIT connections for one address; 0: no limit, and nothing is counted, so that a limit that is set later
+ * knows nothing of those who came before it.
+ */
 apr_status_t demit_clients_create(demit_clients_t **clients, uint32_t limit, apr_pool_t *pool)
     __attribute__((warn_unused_result));
+
+/* Another limit from now on. Who is over it stays. */
+void demit_clients_set_limit(demit_clients_t *clients, uint32_t limit);
 
 /*
  * Counts a connection of PEER (NULL: a Unix socket, never limited). False when it is one too many. *CLIENT is what

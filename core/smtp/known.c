@@ -8,7 +8,7 @@
 enum { ENTRIES = 256, NAME_MAX_BYTES = 112 };
 
 typedef struct entry {
-    const demit_domain_settings_t *domain; /* a reload makes new settings, and asks again */
+    const demit_domain_settings_t *domain; /* sessions from before a reload have others, and ask for themselves */
     int64_t until_us;
     char name[NAME_MAX_BYTES]; /* local part, NUL, domain, NUL */
 } entry_t;
@@ -20,6 +20,11 @@ struct demit_known {
 demit_known_t *demit_known_create(apr_pool_t *pool)
 {
     return apr_pcalloc(pool, sizeof(demit_known_t));
+}
+
+void demit_known_forget(demit_known_t *known)
+{
+    memset(known, 0, sizeof(*known));
 }
 
 /* Writes MAILBOX's name; 0 when it is too long to be remembered. */

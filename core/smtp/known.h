@@ -22,6 +22,8 @@ enum { DEMIT_KNOWN_US = 5 * 1000 * 1000 };
 demit_known_t *demit_known_create(apr_pool_t *pool);
 /* MAILBOX exists at NOW_US, a monotonic time. */
 void demit_known_add(demit_known_t *known, const demit_mailbox_t *mailbox, int64_t now_us);
+/* Forgets all. */
+void demit_known_forget(demit_known_t *known);
 bool demit_known_has(const demit_known_t *known, const demit_mailbox_t *mailbox, int64_t now_us);
 
 #endif

@@ -128,7 +128,7 @@ static bool on_accept(demit_conn_t *conn, void *baton)
     if (atomic_load(&server->draining)) {
         return refuse(conn, stopping);
     }
-    const uint32_t limit = server->options.max_connections;
+    const uint_fast32_t limit = atomic_load_explicit(&server->max_connections, memory_order_relaxed);
     if (limit != 0 && atomic_load(&server->sessions) >= limit) {
         return refuse(conn, listener->acceptor.refusal);
     }
@@ -168,12 +168,12 @@ apr_status_t demit_smtp_server_create(demit_smtp_server_t **server, const demit_
 
     made->options = *options;
     made->pool = pool;
-    made->local_may_relay = loopback_may_relay(options->settings, pool);
+    atomic_init(&made->max_connections, options->max_connections);
     status = apr_thread_mutex_create(&made->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = demit_clients_create(&made->clients, options->settings->max_connections_per_client, pool);
+    status = demit_clients_create(&made->clients, options->max_connections_per_client, pool);
     if (status != APR_SUCCESS) {
         return status;
     }
@@ -191,13 +191,14 @@ static const char *make_ehlo_reply(const char *hostname, uint64_t max_message_si
                         hostname, (apr_uint64_t)max_message_size_bytes);
 }
 
-const demit_acceptor_t *demit_smtp_acceptor(demit_smtp_server_t *server, const demit_listen_settings_t *listen,
-                                            apr_pool_t *pool)
+const demit_acceptor_t *demit_smtp_acceptor(demit_smtp_server_t *server, const demit_settings_t *settings,
+                                            const demit_listen_settings_t *listen, apr_pool_t *pool)
 {
     demit_smtp_listener_t *listener = apr_pcalloc(pool, sizeof *listener);
-    const demit_settings_t *settings = server->options.settings;
 
     listener->server = server;
+    listener->settings = settings;
+    listener->local_may_relay = loopback_may_relay(settings, pool);
     listener->hostname = listen->banner_hostname != NULL ? listen->banner_hostname : settings->hostname;
     listener->banner = apr_psprintf(pool, "220 %s ESMTP\r\n", listener->hostname);
     listener->helo_reply = apr_psprintf(pool, "250 %s\r\n", listener->hostname);
@@ -205,6 +206,13 @@ const demit_acceptor_t *demit_smtp_acceptor(demit_smtp_server_t *server, const d
     listener->acceptor = (demit_acceptor_t){
         .on_accept = on_accept, .refusal = "421 4.3.2 Too many connections, try again later\r\n", .baton = listener};
     return &listener->acceptor;
+}
+
+void demit_smtp_server_set_limits(demit_smtp_server_t *server, uint32_t max_connections,
+                                  uint32_t max_connections_per_client)
+{
+    atomic_store_explicit(&server->max_connections, max_connections, memory_order_relaxed);
+    demit_clients_set_limit(server->clients, max_connections_per_client);
 }
 
 void demit_smtp_server_drain(demit_smtp_server_t *server)

@@ -259,6 +259,7 @@ static void on_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_
     if (session->next != NULL) {
         session->next->prev = session->prev;
     }
+    demit_settings_release(session->settings);
     atomic_fetch_sub(&server->sessions, 1);
 }
 
@@ -287,11 +288,15 @@ void demit_session_start(demit_smtp_listener_t *listener, demit_shard_t *shard, 
     session->shard = shard;
     session->conn = conn;
     session->listener = listener;
-    session->settings = listener->server->options.settings;
+    session->settings = demit_settings_hold(listener->settings);
     session->client = client;
     session->state = DEMIT_SESSION_CONNECTED;
-    session->may_relay = peer != NULL ? is_relay_host(session->settings, peer) : session->server->local_may_relay;
+    session->may_relay = peer != NULL ? is_relay_host(session->settings, peer) : listener->local_may_relay;
     (void)demit_client_format(peer, session->client_text);
+    if (shard->known_serial != session->settings->serial) {
+        demit_known_forget(shard->known); /* mailboxes may be elsewhere now */
+        shard->known_serial = session->settings->serial;
+    }
     session->command_timer.fire = command_time_is_over;
     session->session_timer.fire = session_time_is_over;
     session->next = shard->sessions;

@@ -51,8 +51,8 @@ struct demit_smtp_server {
     demit_smtp_server_options_t options;
     apr_pool_t *pool;
     demit_clients_t *clients;
-    bool local_may_relay; /* 127.0.0.1, which is what the client of a Unix socket is taken for, is in Relay_Hosts */
-    apr_thread_mutex_t *mutex; /* protects the list of shards; held for a walk over a handful of them */
+    atomic_uint_fast32_t max_connections; /* 0: no limit */
+    apr_thread_mutex_t *mutex;            /* protects the list of shards; held for a walk over a handful of them */
     demit_shard_t *shards;
     atomic_bool draining;
     atomic_uint_fast64_t connections, messages, rejected_recipients, bytes;
@@ -70,15 +70,18 @@ struct demit_shard {
     demit_task_t drain_task; /* posted once, by whichever thread drains */
     demit_session_t *sessions;
     demit_known_t *known;
+    uint64_t known_serial; /* of the settings by which KNOWN is known */
     /* Cleared pools of past transactions: a message costs no malloc() in the ordinary case. */
     uint32_t free_pool_count;
     apr_pool_t *free_pools[DEMIT_SHARD_FREE_POOLS];
 };
 
-/* One Listen, and what it says to every client: made once. */
+/* One Listen, and what it says to every client: made once, and lives as long as its settings. */
 typedef struct demit_smtp_listener {
     demit_acceptor_t acceptor;
     demit_smtp_server_t *server;
+    const demit_settings_t *settings;
+    bool local_may_relay; /* 127.0.0.1, which is what the client of a Unix socket is taken for, is in Relay_Hosts */
     const char *hostname;
     const char *banner, *helo_reply, *ehlo_reply; /* CRLF included */
 } demit_smtp_listener_t;
@@ -112,7 +115,7 @@ struct demit_session {
     demit_shard_t *shard;
     demit_conn_t *conn;
     const demit_smtp_listener_t *listener;
-    const demit_settings_t *settings;
+    const demit_settings_t *settings; /* held, and with them the listener */
     demit_client_t *client;
     demit_session_t *next, *prev;     /* in the shard */
     demit_transaction_t *transaction; /* NULL outside of one */
@@ -179,8 +182,8 @@ typedef enum demit_failure {
 struct demit_transaction {
     demit_session_t *session; /* NULL: an orphan */
     demit_shard_t *shard;
-    const demit_settings_t *settings;
-    apr_pool_t *pool; /* this struct lives in it */
+    const demit_settings_t *settings; /* held: an orphan has no session to do it */
+    apr_pool_t *pool;                 /* this struct lives in it */
     demit_envelope_t envelope;
     apr_array_header_t *recipients; /* demit_recipient_t */
     uint32_t accepted_count;        /* RCPTs that got 250, repeated ones too */

@@ -47,7 +47,7 @@ demit_transaction_t *demit_transaction_create(demit_session_t *session)
     transaction->pool = pool;
     transaction->session = session;
     transaction->shard = session->shard;
-    transaction->settings = session->settings;
+    transaction->settings = demit_settings_hold(session->settings);
     transaction->recipients = apr_array_make(pool, 1, sizeof(demit_recipient_t));
     transaction->room_task.run = room_came;
     transaction->done_task.run = commit_done;
@@ -81,6 +81,7 @@ static void destroy(demit_transaction_t *transaction)
 {
     uncharge(transaction);
     atomic_fetch_sub(&transaction->shard->server->buffered_bytes, transaction->envelope_bytes);
+    demit_settings_release(transaction->settings);
     give_pool(transaction->shard, transaction->pool);
 }
 

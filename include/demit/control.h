@@ -21,9 +21,19 @@
 
 typedef struct demit_control demit_control_t;
 
+/* How an attempt to reload the configuration went. Arrays are of const char *, and never NULL. */
+typedef struct demit_reload_outcome {
+    int exit_code;                       /* 0; else nothing has changed, and ERRORS say why */
+    apr_array_header_t *errors;          /* "FILE:LINE:COLUMN: what is wrong; what would be right" */
+    apr_array_header_t *warnings;        /* the same form */
+    apr_array_header_t *added, *removed; /* titles of listeners */
+    apr_array_header_t *changed;         /* listeners whose sockets were kept and whose options are others now */
+    apr_array_header_t *options;         /* what else has changed: options, and Domain scopes by title */
+} demit_reload_outcome_t;
+
 /* What the commands look at. Everything outlives the console. */
 typedef struct demit_control_options {
-    const demit_settings_t *settings;
+    const demit_settings_t *settings; /* held, until demit_control_use_settings() brings others */
     const demit_identity_t *identity;
     const apr_array_header_t *sandbox_parts; /* demit_sandbox_part_t, as entered; empty: Sandbox = off; or NULL */
     const demit_os_group_t *group;           /* Control_Group, or NULL */
@@ -35,6 +45,8 @@ typedef struct demit_control_options {
     uint32_t loop_count;
     /* Begins the graceful stop: on the loop, when the answer is out. Again when asked again. */
     void (*shutdown)(void *baton);
+    /* Reads the configuration again, and fills in OUTCOME, in POOL. On the loop. */
+    void (*reload)(void *baton, demit_reload_outcome_t *outcome, apr_pool_t *pool);
     void *baton;
 } demit_control_options_t;
 
@@ -46,18 +58,19 @@ apr_status_t demit_control_create(demit_control_t **control, const demit_control
     __attribute__((warn_unused_result));
 
 /*
- * Binds the sockets of the settings' enabled control listeners, as the present identity: a stale one is removed only if
- * connecting to it gives ECONNREFUSED; mode as File_Mode; no link is followed. They answer once the loop runs. All or
- * none: on failure ERROR is one line, what and why (APR_EEXIST: something else than a socket is there; EADDRINUSE:
- * another process answers there; …). Main thread, before the loop runs or on it; changes the umask for a moment.
+ * The acceptor for LISTEN, a control listener of SETTINGS, to be given to demit_loop_listen() on the console's loop.
+ * Lives in POOL, which must live as long as it stands in the loop. Main thread.
  */
-apr_status_t demit_control_listen(demit_control_t *control, char *error, size_t error_size)
-    __attribute__((warn_unused_result));
+const demit_acceptor_t *demit_control_acceptor(demit_control_t *control, const demit_listen_settings_t *listen,
+                                               apr_pool_t *pool);
+
+/* Commands that come from now on tell of SETTINGS, which are held. On the loop. */
+void demit_control_use_settings(demit_control_t *control, const demit_settings_t *settings);
 
 /*
- * Closes the sockets and removes their names, if they are still ours. Clients that wait for an answer are dropped,
- * answers on their way out are finished while the loop runs on. Main thread, on the loop or when it has ended, but
- * before its pool goes; again: harmless.
+ * Ends the sessions: clients that wait for an answer are dropped, answers on their way out are finished while the loop
+ * runs on. The sockets, which are others', stand in no loop any more. Main thread, on the loop or when it has ended,
+ * but before its pool goes; again: harmless.
  */
 void demit_control_close(demit_control_t *control);
 

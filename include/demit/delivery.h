@@ -54,7 +54,8 @@ struct demit_delivery {
     const demit_envelope_t *envelope;
     demit_spool_location_t location;
     const demit_domain_settings_t *settings;
-    const char *domain; /* of the recipients, as demit_domain_to_ascii() has it */
+    const demit_settings_t *server_settings; /* what SETTINGS is of; POOL holds them */
+    const char *domain;                      /* of the recipients, as demit_domain_to_ascii() has it */
     demit_delivery_recipient_t *recipients;
     uint32_t recipient_count;
     /* Filled in by the transport for the log and the DSN. */
@@ -95,7 +96,6 @@ typedef struct demit_transport_options {
     demit_loop_t *const *loops; /* deliveries of one destination go to one loop */
     uint32_t loop_count;
     demit_resolver_t *resolver;
-    const demit_settings_t *settings;
     const demit_files_t *files; /* NULL: demit_files_system */
 } demit_transport_options_t;
 
@@ -137,7 +137,7 @@ void demit_resolver_stop(demit_resolver_t *resolver);
 typedef struct demit_queue_options {
     demit_spool_t *spool;
     demit_workers_t *workers;
-    const demit_settings_t *settings;
+    const demit_settings_t *settings; /* held */
 } demit_queue_options_t;
 
 apr_status_t demit_queue_create(demit_queue_t **queue, const demit_queue_options_t *options, apr_pool_t *pool)
@@ -166,6 +166,13 @@ void demit_queue_stop(demit_queue_t *queue, int64_t grace_us);
  * used.
  */
 void demit_queue_post(demit_queue_t *queue, demit_task_t *task);
+
+/*
+ * From its next turn on the queue works by SETTINGS, which it holds, and gives up those that it has. Deliveries under
+ * way end as they began; what they leave over, and all that waits, goes where SETTINGS say, at the time it was due.
+ * Settings with a life of their own only. Any thread that may use their pool; never blocks, never fails.
+ */
+void demit_queue_use_settings(demit_queue_t *queue, const demit_settings_t *settings);
 
 typedef struct demit_queue_counts {
     uint64_t messages, recipients_pending, destinations;

@@ -164,6 +164,13 @@ struct demit_acceptor {
  */
 apr_status_t demit_loop_listen(demit_loop_t *loop, apr_socket_t *socket, const demit_acceptor_t *acceptor)
     __attribute__((warn_unused_result));
+/*
+ * The same while the loop runs, and it cannot fail: ACCEPTOR takes over from the one that SOCKET has, if it stands in
+ * the loop already; and if the kernel cannot watch it just now (event=accept_suspended), that is tried again until it
+ * can. On the loop.
+ */
+void demit_loop_listen_anew(demit_loop_t *loop, apr_socket_t *socket, const demit_acceptor_t *acceptor);
+/* Harmless if SOCKET does not stand in the loop. Before start, or on the loop. */
 void demit_loop_unlisten(demit_loop_t *loop, apr_socket_t *socket);
 
 /* ---- other descriptors ------------------------------------------------------------------------------------------ */

@@ -57,9 +57,8 @@ gid_t demit_identity_gid(const demit_identity_t *identity);
 const char *demit_identity_chroot(const demit_identity_t *identity);
 /* The lowest port that can be bound again after the drop; 1: all can. */
 unsigned demit_identity_lowest_port(const demit_identity_t *identity);
-/* What to write in Security so that every port can: `Capabilities = "cap_net_bind_service+ep"`. "": nothing can here.
- */
-const char *demit_identity_bind_grant(void);
+/* What would make that 1 on this system: half a sentence for who may change the configuration. Constant. */
+const char *demit_os_low_port_advice(void);
 
 /* 2. Calls EACH for every step that assume would take here: what, the privilege it needs, whether it would succeed now.
  */

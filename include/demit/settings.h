@@ -1,8 +1,9 @@
 /*
  * What the configuration says, typed and complete: every fallback resolved, every default filled in, every value
  * within its bounds. Made by core/config from the option table, read by everybody, changed by nobody: a reload makes
- * a new one. Units are in the names. Strings live in the settings' pool. Domains are A-labels in lower case, as
- * demit_domain_to_ascii() makes them (demit/domain.h), but for names of this host, whose letters stay as they are.
+ * a new one, and who works with the old one keeps it by demit_settings_hold() until he is through. Units are in the
+ * names. Strings live in the settings' pool. Domains are A-labels in lower case, as demit_domain_to_ascii() makes them
+ * (demit/domain.h), but for names of this host, whose letters stay as they are.
  */
 #ifndef DEMIT_SETTINGS_H
 #define DEMIT_SETTINGS_H
@@ -21,6 +22,12 @@ typedef struct demit_source {
     const char *file;
     unsigned line, column; /* from 1 */
 } demit_source_t;
+
+/* An option that is written, and how. */
+typedef struct demit_written {
+    demit_source_t source;
+    const char *text; /* "Relay_Hosts = ( 10.0.0.0/8 )\n" */
+} demit_written_t;
 
 typedef enum demit_lone_lf {
     DEMIT_LONE_LF_REJECT /* pedantic */,
@@ -89,6 +96,7 @@ typedef struct demit_domain_settings {
         body_timeout_us, host_failure_retry_us;
     const apr_array_header_t *prohibited_hosts; /* apr_ipsubnet_t *; never NULL */
     demit_source_t source;
+    const char *text; /* the scope as it is written; NULL: none */
 } demit_domain_settings_t;
 
 typedef struct demit_alias {
@@ -96,7 +104,14 @@ typedef struct demit_alias {
     const char *address;    /* a full address, its domain in the one form, too */
 } demit_alias_t;
 
+typedef struct demit_settings_life demit_settings_life_t;
+
 typedef struct demit_settings {
+    demit_settings_life_t *life; /* who holds them; NULL: they live as long as their maker says */
+    const char *file;            /* the configuration that they were read from */
+    const char *text;            /* what it says, includes in their places: for people */
+    const apr_hash_t *written;   /* name of an option of the global scope or of Security → const demit_written_t * */
+    uint64_t serial;             /* 1, 2, … in the order of loading: no two have the same, unlike their addresses */
     demit_security_settings_t security;
     const apr_array_header_t *files; /* const char *: every file that the configuration was read from, the main one
                                         first, as they were named */
@@ -136,11 +151,33 @@ typedef struct demit_settings {
     const apr_array_header_t *pattern_domains; /* const demit_domain_settings_t *, in file order */
 } demit_settings_t;
 
+/* ---- life ------------------------------------------------------------------------------------------------------- */
+
+/*
+ * One holder more, and one less. Settings and all that is in them stay as they are while somebody holds them; the last
+ * demit_settings_release() frees them, in whatever thread it happens. Both are cheap, take any thread, and do nothing
+ * with settings whose life is NULL. hold() returns SETTINGS.
+ */
+const demit_settings_t *demit_settings_hold(const demit_settings_t *settings);
+void demit_settings_release(const demit_settings_t *settings);
+
+/* Holds SETTINGS until POOL is cleared or destroyed. */
+void demit_settings_hold_in(const demit_settings_t *settings, apr_pool_t *pool);
+
+/* What lives as long as SETTINGS may be made here. The thread that loaded them, only. NULL: their life is NULL. */
+apr_pool_t *demit_settings_pool(const demit_settings_t *settings);
+
+/* ---- domains ---------------------------------------------------------------------------------------------------- */
+
 /*
  * The settings that apply to DOMAIN, which has the form of demit_domain_to_ascii() as all domains in settings have:
  * exact name first, then the first pattern, else any_domain. Never NULL. Any thread.
  */
 const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *settings, const char *domain);
+
+/* The Domain scope with the title NAME, as it stands in settings; any_domain for "". NULL: there is none. Any thread.
+ */
+const demit_domain_settings_t *demit_settings_scope(const demit_settings_t *settings, const char *name);
 
 /* Whether PATTERN as in Relay_Domains ("example.com", "*.example.com", "*example.com") matches DOMAIN, both in the form
  * of demit_domain_to_ascii(). Any thread. */

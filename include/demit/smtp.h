@@ -16,10 +16,10 @@
 typedef struct demit_smtp_server demit_smtp_server_t;
 
 typedef struct demit_smtp_server_options {
-    const demit_settings_t *settings;
     demit_spool_t *spool;
     demit_workers_t *workers;
-    uint32_t max_connections; /* in all; one more gets 421. 0: as many as the loops hold */
+    uint32_t max_connections;            /* in all; one more gets 421. 0: as many as the loops hold */
+    uint32_t max_connections_per_client; /* from one address; 0: no limit */
     /*
      * Whether LOCAL_PART of DOMAIN_NAME (demit_domain_to_ascii()), without quotes and otherwise as the client wrote it,
      * has a mailbox in a Maildir DOMAIN: APR_SUCCESS, APR_ENOENT (550 5.1.1), another error (451). Asked for the whole
@@ -42,9 +42,17 @@ typedef struct demit_smtp_statistics {
 apr_status_t demit_smtp_server_create(demit_smtp_server_t **server, const demit_smtp_server_options_t *options,
                                       apr_pool_t *pool) __attribute__((warn_unused_result));
 
-/* The acceptor for one Listen, to be given to demit_loop_listen(). Lives in POOL. Main thread. */
-const demit_acceptor_t *demit_smtp_acceptor(demit_smtp_server_t *server, const demit_listen_settings_t *listen,
-                                            apr_pool_t *pool);
+/*
+ * The acceptor for LISTEN of SETTINGS, to be given to demit_loop_listen(). Lives in POOL, which must live as long as
+ * SETTINGS: a session holds those from its first moment to its last, whatever acceptor has taken this one's place
+ * meanwhile. Main thread.
+ */
+const demit_acceptor_t *demit_smtp_acceptor(demit_smtp_server_t *server, const demit_settings_t *settings,
+                                            const demit_listen_settings_t *listen, apr_pool_t *pool);
+
+/* Other limits from now on, as in the options; who is connected stays. Any thread. */
+void demit_smtp_server_set_limits(demit_smtp_server_t *server, uint32_t max_connections,
+                                  uint32_t max_connections_per_client);
 
 /*
  * Begins a graceful stop: new connections and new transactions get 421 4.3.2; a session between transactions is ended;

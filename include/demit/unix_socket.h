@@ -17,20 +17,24 @@ typedef struct demit_unix_socket {
 } demit_unix_socket_t;
 
 typedef struct demit_unix_socket_request {
-    const char *path; /* outlives the socket */
+    const char *path;
     mode_t mode;
     int backlog;
 } demit_unix_socket_request_t;
 
 /*
- * Binds and listens, non-blocking, with exactly that mode from the first moment on. A socket that is there already is
+ * Binds and listens, non-blocking, with that mode; until it has it, with what the process's umask leaves (demit's is
+ * 077), so that nobody comes in whom the mode does not let in. A socket that is there already is
  * removed only if nobody listens on it (ECONNREFUSED); anything else that is there (a file, a symbolic link wherever it
  * leads, a live socket) stays, and is an error with a sentence in ERROR:
- * APR_EEXIST, EADDRINUSE (somebody listens), ENAMETOOLONG, what the system said otherwise.
- * Changes the process's umask for the moment of bind(2): main thread.
+ * APR_EEXIST, EADDRINUSE (somebody listens), ENAMETOOLONG, what the system said otherwise. Main thread.
  */
 apr_status_t demit_unix_socket_open(demit_unix_socket_t *socket, const demit_unix_socket_request_t *request,
                                     char *error, size_t error_size, apr_pool_t *pool)
+    __attribute__((warn_unused_result));
+
+/* Gives the socket's name another mode. ENOENT: the name is gone, or is another's. Main thread. */
+apr_status_t demit_unix_socket_set_mode(const demit_unix_socket_t *socket, mode_t mode, apr_pool_t *scratch_pool)
     __attribute__((warn_unused_result));
 
 /* Closes, and removes the name if it is still the socket that was made. Harmless if not open. */

@@ -64,12 +64,6 @@ unsigned demit_identity_lowest_port(const demit_identity_t *identity)
     return identity->native->lowest_port;
 }
 
-/* Root alone may, and root is gone. */
-const char *demit_identity_bind_grant(void)
-{
-    return "";
-}
-
 void os_backend_each_power(const demit_identity_t *identity, void (*each)(void *baton, const os_kept_power_t *power),
                            void *baton)
 {
@@ -81,6 +75,12 @@ void os_backend_each_power(const demit_identity_t *identity, void (*each)(void *
     if (identity->uid == 0) {
         each(baton, &root);
     }
+}
+
+const char *demit_os_low_port_advice(void)
+{
+    return "this system cannot keep it: restart demitd as root, have a supervisor hand over the socket, or, on "
+           "FreeBSD, let mac_portacl(4) allow the port to the user";
 }
 
 bool os_backend_has_power(os_power_t power)

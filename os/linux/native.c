@@ -127,16 +127,16 @@ unsigned demit_identity_lowest_port(const demit_identity_t *identity)
     return identity->native->lowest_port;
 }
 
-const char *demit_identity_bind_grant(void)
-{
-    return "Capabilities = \"cap_net_bind_service+ep\"";
-}
-
 /* no_new_privs is always set: prctl(2). */
 bool os_backend_exec_gains(const demit_identity_t *identity)
 {
     (void)identity;
     return false;
+}
+
+const char *demit_os_low_port_advice(void)
+{
+    return "Capabilities = \"cap_net_bind_service+ep\" in Security and a restart would keep it";
 }
 
 static int capability_for(os_power_t power)

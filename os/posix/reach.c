@@ -112,17 +112,9 @@ static void advise_on_power(void *baton, const os_kept_power_t *power)
 
 static void advise_on_port(const demit_identity_t *identity, const demit_port_use_t *use, const os_sink_t *sink)
 {
-    const char *grant = demit_identity_bind_grant();
-    if (use->port >= demit_identity_lowest_port(identity)) {
-        return;
-    }
-    if (grant[0] != '\0') {
-        os_tell(sink, "%s: port %u can be bound again at a reload only with %s in Security", use->by,
-                (unsigned)use->port, grant);
-    } else {
-        os_tell(sink,
-                "%s: port %u can be bound at a start only: on this system a reload keeps the socket, and adds none",
-                use->by, (unsigned)use->port);
+    if (use->port < demit_identity_lowest_port(identity)) {
+        os_tell(sink, "%s: port %u cannot be bound again at a reload; %s", use->by, (unsigned)use->port,
+                demit_os_low_port_advice());
     }
 }
 

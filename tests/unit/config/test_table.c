@@ -99,7 +99,7 @@ static void test_help_is_complete_and_fits_the_screen(void **state)
     assert_non_null(strstr(help, "\n  RFC2822_Lone_LF_in_Body = pedantic | ignore | fix\n"));
     assert_non_null(strstr(help, "\n      Scope: global, Domain. Range: 1 to 65535. Default: 25.\n"));
     assert_non_null(strstr(help, "\n      Scope: global, Domain. Not supported yet: refused, unless it is no.\n"));
-    assert_non_null(strstr(help, "\n      Scope: Security. Default: ecuser.\n"));
+    assert_non_null(strstr(help, "\n      Scope: Security. Default: ecuser. A change needs a restart.\n"));
     for (char *line = strtok_r(help, "\n", &next); line != NULL; line = strtok_r(NULL, "\n", &next))
         assert_true(strlen(line) <= 78 + 2); /* "…" has three bytes and one column */
 }

@@ -51,15 +51,18 @@ static void count_shutdown(void *baton)
     atomic_fetch_add(&fixture->shutdowns, 1);
 }
 
-static void add_listener(fixture_t *fixture)
+static void open_listener(fixture_t *fixture)
 {
-    apr_array_header_t *listens = apr_array_make(fixture->pool, 2, sizeof(demit_listen_settings_t));
+    static const demit_listen_settings_t listen = {.title = "console"};
+    const demit_unix_socket_request_t request = {.path = fixture->path, .mode = 0666, .backlog = 64};
+    char error[256] = "";
 
-    APR_ARRAY_PUSH(listens, demit_listen_settings_t) = (demit_listen_settings_t){
-        .title = "off", .unix_path = "/nowhere/at/all", .enable = false, .file_mode = 0660, .backlog = 8};
-    APR_ARRAY_PUSH(listens, demit_listen_settings_t) = (demit_listen_settings_t){
-        .title = fixture->path, .unix_path = fixture->path, .enable = true, .file_mode = 0666, .backlog = 64};
-    fixture->settings.control_listeners = listens;
+    if (demit_unix_socket_open(&fixture->socket, &request, error, sizeof(error), fixture->pool) != APR_SUCCESS) {
+        fail_msg("%s", error);
+    }
+    assert_int_equal(demit_loop_listen(fixture->loop, fixture->socket.socket,
+                                       demit_control_acceptor(fixture->control, &listen, fixture->pool)),
+                     APR_SUCCESS);
 }
 
 static void reset_fakes(void)
@@ -72,7 +75,6 @@ static void reset_fakes(void)
 int fixture_start(void **state)
 {
     fixture_t *fixture = calloc(1, sizeof(*fixture));
-    char error[256] = "";
 
     reset_fakes();
     demit_log_set_level(DEMIT_LOG_ERROR);
@@ -85,7 +87,6 @@ int fixture_start(void **state)
     fixture->settings.hostname = "mx.example.com";
     fixture->any_domain = (demit_domain_settings_t){.remote_smtp_port = 25, .retry_interval_us = 1200 * 1000000LL};
     fixture->settings.any_domain = &fixture->any_domain;
-    add_listener(fixture);
     fake_queue_start();
     assert_int_equal(demit_loop_create(&fixture->loop, "main", 256, fixture->pool), APR_SUCCESS);
     const demit_control_options_t options = {
@@ -98,15 +99,17 @@ int fixture_start(void **state)
         .baton = fixture,
     };
     assert_int_equal(demit_control_create(&fixture->control, &options, fixture->pool), APR_SUCCESS);
-    if (demit_control_listen(fixture->control, error, sizeof(error)) != APR_SUCCESS) {
-        fail_msg("%s", error);
-    }
+    open_listener(fixture);
     assert_int_equal(demit_loop_start(fixture->loop), APR_SUCCESS);
     return 0;
 }
 
 static void close_console(fixture_t *fixture)
 {
+    if (fixture->socket.path != NULL) {
+        demit_loop_unlisten(fixture->loop, fixture->socket.socket);
+        demit_unix_socket_close(&fixture->socket);
+    }
     demit_control_close(fixture->control);
 }
 

@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "demit/control.h"
+#include "demit/unix_socket.h"
 
 enum { PATIENCE_MS = 120000 }; /* for what takes milliseconds, unless the machine is slow and busy */
 
@@ -19,6 +20,7 @@ typedef struct fixture {
     demit_domain_settings_t any_domain;
     demit_loop_t *loop;
     demit_control_t *control;
+    demit_unix_socket_t socket;
     char directory[64], path[96];
     atomic_int shutdowns;
 } fixture_t;

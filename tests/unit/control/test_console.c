@@ -556,38 +556,6 @@ static void an_unknown_peer_is_refused(void **state)
     reply_free(&reply);
 }
 
-/* ---- start ----------------------------------------------------------------------------------------------------- */
-
-static void a_second_console_leaves_the_first_alone(void **state)
-{
-    fixture_t *fixture = *state;
-    demit_control_t *second;
-    char error[256] = "";
-    const demit_control_options_t options = {.settings = &fixture->settings, .loop = fixture->loop};
-
-    assert_int_equal(demit_control_create(&second, &options, fixture->pool), APR_SUCCESS);
-    assert_int_not_equal(demit_control_listen(second, error, sizeof(error)), APR_SUCCESS);
-    assert_non_null(strstr(error, "running already"));
-    assert_reply(fixture, "text version\n", 0, DEMIT_VERSION);
-}
-
-static void a_port_is_no_place_for_the_console(void **state)
-{
-    fixture_t *fixture = *state;
-    demit_control_t *second;
-    char error[256] = "";
-    demit_settings_t settings = fixture->settings;
-    apr_array_header_t *listens = apr_array_make(fixture->pool, 1, sizeof(demit_listen_settings_t));
-    const demit_control_options_t options = {.settings = &settings, .loop = fixture->loop};
-
-    APR_ARRAY_PUSH(listens, demit_listen_settings_t) =
-        (demit_listen_settings_t){.title = "*:999", .port = 999, .enable = true};
-    settings.control_listeners = listens;
-    assert_int_equal(demit_control_create(&second, &options, fixture->pool), APR_SUCCESS);
-    assert_int_equal(demit_control_listen(second, error, sizeof(error)), APR_EINVAL);
-    assert_non_null(strstr(error, "*:999"));
-}
-
 #define CONSOLE_TEST(name) cmocka_unit_test_setup_teardown(name, fixture_start, fixture_stop)
 
 int main(void)
@@ -621,8 +589,6 @@ int main(void)
         CONSOLE_TEST(who_does_not_read_is_dropped),
         CONSOLE_TEST(sessions_are_limited),
         CONSOLE_TEST(an_unknown_peer_is_refused),
-        CONSOLE_TEST(a_second_console_leaves_the_first_alone),
-        CONSOLE_TEST(a_port_is_no_place_for_the_console),
     };
     signal(SIGPIPE, SIG_IGN);
     apr_initialize();

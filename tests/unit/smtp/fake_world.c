@@ -157,9 +157,9 @@ void fake_setup(void)
     fake_loop_setup();
     fake_spool_setup();
     demit_smtp_server_options_t options = {
-        .settings = &fake.settings, .mailbox_exists = mailbox_exists, .accepted = accepted, .accepted_baton = &fake};
+        .mailbox_exists = mailbox_exists, .accepted = accepted, .accepted_baton = &fake};
     assert_int_equal(demit_smtp_server_create(&fake.server, &options, fake.pool), APR_SUCCESS);
-    fake.acceptor = demit_smtp_acceptor(fake.server, &listen, fake.pool);
+    fake.acceptor = demit_smtp_acceptor(fake.server, &fake.settings, &listen, fake.pool);
 }
 
 void fake_teardown(void)

@@ -124,11 +124,10 @@ static void test_stalled_client(void **state)
 static void limit_connections(uint32_t limit)
 {
     static const demit_listen_settings_t listen = {.title = "*:25", .banner_hostname = "other.test"};
-    static const demit_smtp_server_options_t none = {.settings = &fake.settings};
+    const demit_smtp_server_options_t options = {.max_connections_per_client = limit};
 
-    fake.settings.max_connections_per_client = limit;
-    assert_int_equal(demit_smtp_server_create(&fake.server, &none, fake.pool), APR_SUCCESS);
-    fake.acceptor = demit_smtp_acceptor(fake.server, &listen, fake.pool);
+    assert_int_equal(demit_smtp_server_create(&fake.server, &options, fake.pool), APR_SUCCESS);
+    fake.acceptor = demit_smtp_acceptor(fake.server, &fake.settings, &listen, fake.pool);
 }
 
 static void test_connections_per_client(void **state)

@@ -155,11 +155,8 @@ void fixture_start(fixture_t *fixture)
         assert_int_equal(demit_resolver_create(&fixture->resolver, &fixture->settings, fixture->pool), APR_SUCCESS);
         assert_int_equal(demit_resolver_start(fixture->resolver), APR_SUCCESS);
     }
-    const demit_transport_options_t options = {.workers = fixture->workers,
-                                               .loops = &fixture->loop,
-                                               .loop_count = 1,
-                                               .resolver = fixture->resolver,
-                                               .settings = &fixture->settings};
+    const demit_transport_options_t options = {
+        .workers = fixture->workers, .loops = &fixture->loop, .loop_count = 1, .resolver = fixture->resolver};
     assert_int_equal(demit_transport_smtp_create(&fixture->transport, &options, fixture->pool), APR_SUCCESS);
     assert_int_equal(demit_loop_start(fixture->loop), APR_SUCCESS);
 }
@@ -208,6 +205,7 @@ demit_delivery_t *delivery_make(fixture_t *fixture, uint32_t index, const char *
     delivery->envelope = envelope;
     delivery->location.segment = index;
     delivery->settings = &fixture->domain;
+    delivery->server_settings = &fixture->settings;
     delivery->domain = domain;
     delivery->recipients = apr_pcalloc(pool, count * sizeof(*delivery->recipients));
     delivery->recipient_count = count;

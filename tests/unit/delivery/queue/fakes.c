@@ -345,6 +345,11 @@ const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *set
     return strcmp(domain, "local.example") == 0 ? &current->local : &current->any;
 }
 
+const demit_domain_settings_t *demit_settings_scope(const demit_settings_t *settings, const char *name)
+{
+    return *name == '\0' ? settings->any_domain : demit_settings_domain(settings, name);
+}
+
 /* ---- fixture ---------------------------------------------------------------------------------------------------- */
 
 static int64_t monotonic(void *baton)

@@ -76,7 +76,7 @@ static int make(void **state)
     f->local.maildir = apr_pstrcat(f->pool, base, "/%d/%u", NULL);
     f->local.maildir_create = true;
     f->local.recipient_delimiter = "+";
-    demit_transport_options_t options = {.queue = f->queue, .settings = &f->settings, .files = &files};
+    demit_transport_options_t options = {.queue = f->queue, .files = &files};
     assert_int_equal(demit_transport_maildir_create(&transport, &options, f->pool), APR_SUCCESS);
     demit_queue_set_transport(f->queue, DEMIT_DELIVER_MAILDIR, transport);
     return 0;

@@ -87,8 +87,7 @@ static void open_site(void)
     assert_int_equal(demit_spool_open(&site.spool, &spool, site.pool), APR_SUCCESS);
     demit_queue_options_t queue = {.spool = site.spool, .workers = site.workers, .settings = &site.settings};
     assert_int_equal(demit_queue_create(&site.queue, &queue, site.pool), APR_SUCCESS);
-    demit_transport_options_t options = {
-        .queue = site.queue, .spool = site.spool, .workers = site.workers, .settings = &site.settings};
+    demit_transport_options_t options = {.queue = site.queue, .spool = site.spool, .workers = site.workers};
     demit_transport_t *maildir;
     assert_int_equal(demit_transport_maildir_create(&maildir, &options, site.pool), APR_SUCCESS);
     site.black_hole = (demit_transport_t){.name = "hole", .start = swallow, .stop = stop_at_once};

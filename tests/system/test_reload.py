@@ -1,0 +1,237 @@
+"""Another configuration while the daemon runs: SIGHUP and `demitctl config reload`, all of it or nothing."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import unittest
+
+from demit_harness import (
+    BACK_END,
+    IS_ROOT,
+    TEST_GID,
+    TEST_UID,
+    Smtp,
+    SystemTest,
+    enter_namespaces,
+    free_port,
+    main,
+    message,
+    needs_root,
+    resident_kib,
+    spawn,
+    tool,
+    wait_until,
+)
+
+PRIVATE = enter_namespaces("--net")
+
+
+def listening_inode(port, address="127.0.0.1"):
+    """The inode of the socket that listens at ADDRESS:PORT; None if nobody does."""
+    wanted = socket.inet_aton(address)[::-1].hex().upper() + f":{port:04X}"
+    with open("/proc/self/net/tcp", encoding="ascii") as table:
+        for line in table.readlines()[1:]:
+            fields = line.split()
+            if fields[1] == wanted and fields[3] == "0A":
+                return int(fields[9])
+    return None
+
+
+def is_held_by(pid, inode):
+    """Whether process PID has the socket open."""
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"/proc/{pid}/fd/{name}") == f"socket:[{inode}]":
+                return True
+    return False
+
+
+class ReloadTest(SystemTest):
+    def listens(self, *ports, options=""):
+        return " ".join(f'Listen "127.0.0.1:{port}" {{ {options} }}' for port in ports)
+
+    def write(self, text):
+        """A configuration takes the place of another in one step, as an operator's editor does it."""
+        path = self.site.write("demit.conf.new", text)
+        os.chmod(path, 0o644)
+        os.rename(path, self.site.path("demit.conf"))
+
+    def reload(self, text=None, code=0):
+        """`demitctl config reload`: its answer as JSON."""
+        if text is not None:
+            self.write(text)
+        result = self.ctl("config", "reload", json=True, check=False)
+        self.assertEqual(result.returncode, code, result.stdout + result.stderr)
+        return json.loads(result.stdout or result.stderr)
+
+    def refused(self, text, code, *patterns):
+        """The reload is refused with errors like PATTERNS, in order."""
+        errors = self.reload(text, code)["errors"]
+        self.assertEqual(len(errors), len(patterns), errors)
+        for error, pattern in zip(errors, patterns):
+            self.assertRegex(error, pattern)
+        return errors
+
+    def greeting(self, port):
+        with Smtp(port, greet=False) as client:
+            return client.reply()[1]
+
+
+class Options(ReloadTest):
+    def test_nothing_changed(self):
+        daemon = self.daemon()
+        answer = self.reload()
+        self.assertEqual(answer["options_changed"], [])
+        self.assertEqual(answer["listeners_added"] + answer["listeners_removed"] + answer["listeners_changed"], [])
+        self.assertIn("nothing in it has changed", answer["message"])
+        daemon.wait_event("event=reloaded ")
+
+    def test_new_sessions_go_by_it_and_open_ones_do_not(self):
+        self.daemon()
+        before = self.client()
+        answer = self.reload(self.site.config('Max_Message_Size = 2048\nBanner_Hostname = "other.test"\n'))
+        self.assertEqual(answer["options_changed"], ["Max_Message_Size"])
+        self.assertEqual(answer["listeners_changed"], [f"127.0.0.1:{self.site.port}"])
+        self.assertNotIn("SIZE 2048", before.hello())
+        before.deliver("alice@local.test", "bob@local.test", message("large", "x" * 4000))
+        after = self.client(hello=False)
+        self.assertIn("SIZE 2048", after.hello())
+        self.assertTrue(self.greeting(self.site.port).startswith("other.test "))
+        after.envelope("alice@local.test", "bob@local.test")
+        self.assertEqual(after.data(message("large", "x" * 4000))[0], 552)
+
+    def test_a_session_within_a_transaction_ends_it(self):
+        self.daemon()
+        client = self.client()
+        client.envelope("alice@local.test", "bob@local.test")
+        client.expect("DATA", 354)
+        client.send(message("half")[:20])
+        for _ in range(3):  # the settings that the session has are older than any that are in force
+            self.reload(self.site.config("Max_Recipients = 7\n"))
+            self.reload(self.site.config("Max_Recipients = 8\n"))
+        client.send(message("half")[20:] + b".\r\n")
+        self.assertEqual(client.reply()[0], 250)
+        self.site.wait_for_mail("bob")
+
+    def test_domains_come_and_go(self):
+        self.daemon()
+        scope = 'Domain "new.test" { Delivery_Method = "Maildir" Maildir = "%s/new-%%u" Maildir_Create = true }\n'
+        scope %= self.site.path("mail")
+        client = self.client()
+        client.expect("MAIL FROM:<alice@local.test>", 250)
+        answer = self.reload(self.site.config(scope, relay_hosts="( )"))
+        self.assertEqual(answer["options_changed"], ["Relay_Hosts", 'Domain "new.test"'])
+        with self.client() as other:
+            other.deliver("alice@local.test", "carol@new.test", message("for a new domain"))
+            other.expect("MAIL FROM:<alice@local.test>", 250)
+            other.expect("RCPT TO:<dave@elsewhere.test>", 550)
+        self.site.wait_for_mail("new-carol")
+        answer = self.reload(self.site.config(relay_hosts="( )"))
+        self.assertEqual(answer["options_changed"], ['Domain "new.test"'])
+        with self.client() as other:
+            other.expect("MAIL FROM:<alice@local.test>", 250)
+            other.expect("RCPT TO:<carol@new.test>", 550)
+
+    def test_hup_says_what_it_did(self):
+        daemon = self.daemon()
+        self.write(self.site.config("Max_Recipients = 7\n"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_event(r"event=reloaded added=\S+ removed=\S+ changed=\S+ options=Max_Recipients")
+        self.write(self.site.config("Max_Recipients = many\n"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_event(r'event=reload_refused reason="\S+demit\.conf:\d+:\d+: ')
+        self.assertEqual(self.greeting(self.site.port)[:2], "mx")
+
+    def test_show(self):
+        self.daemon(self.site.config("Max_Recipients = 7 # seven\n"))
+        before = self.ctl("config", "show").stdout
+        self.assertIn("Max_Recipients = 7\n", before)
+        self.assertNotIn("seven", before)
+        self.write(self.site.config("Max_Recipients = 8\n"))
+        self.assertEqual(self.ctl("config", "show").stdout, before)
+        self.reload()
+        self.assertIn("Max_Recipients = 8\n", self.ctl("config", "show").stdout)
+
+
+class Refusals(ReloadTest):
+    def test_what_needs_a_restart(self):
+        """Every option that does is named with its place; nothing of the rest comes into force."""
+        self.daemon()
+        self.refused(
+            self.site.config('Event_Loops = 1\nMax_Message_Size = 2048\npidfile = "/run/other.pid"\n'),
+            78,
+            r"demit\.conf:\d+:1: pidfile has another value; this needs a restart",
+            r"demit\.conf:\d+:1: Event_Loops has another value; this needs a restart",
+        )
+        self.assertNotIn("SIZE 2048", self.client(hello=False).hello())
+
+    def test_an_option_that_is_gone(self):
+        self.daemon(self.site.config("Event_Loops = 1\n"))
+        self.refused(self.site.config(), 78, r"demit\.conf: Event_Loops is not set any more; this needs a restart")
+        self.reload(self.site.config("Event_Loops = 0x1\n".replace("0x1", "1")))
+
+    @needs_root
+    def test_security(self):
+        daemon = self.daemon()
+        for options, option in (
+            ({"user": str(TEST_UID + 7)}, "user"),
+            ({"group": str(TEST_GID + 7)}, "group"),
+            ({"Supplemental_Groups": "( 54333 )"}, "Supplemental_Groups"),
+            ({"chroot": self.site.base}, "chroot"),
+            ({"Capabilities": "cap_net_raw+ep"}, "Capabilities"),
+            ({"Privileges": "basic"}, "Privileges"),
+        ):
+            with self.subTest(option):
+                config = self.site.config("Max_Message_Size = 2048\n", security=self.site.security(**options))
+                self.refused(config, 78, rf"demit\.conf:\d+:\d+: {option} has another value; this needs a restart")
+        self.assertNotIn("SIZE 2048", self.client(hello=False).hello())
+        for status in daemon.threads():
+            self.assertEqual(status["Uid"].split(), [str(TEST_UID)] * 4)
+
+    def test_files_that_cannot_be_used(self):
+        self.daemon()
+        self.refused("Hostname = 7-\nNonsense = 1\n", 78, r"demit\.conf:1:12: ", r"demit\.conf:2:1: ")
+        self.refused(
+            self.site.config('include "missing.conf"\n'), 78, r"demit\.conf:\d+:\d+: include .*missing\.conf.* cannot be"
+        )
+        os.rename(self.site.path("demit.conf"), self.site.path("away.conf"))
+        self.refused(None, 78, r"demit\.conf: cannot be read: No such file")
+        self.write(self.site.config("Max_Message_Size = 2048\n"))
+        self.reload()
+        self.assertIn("SIZE 2048", self.client(hello=False).hello())
+
+    @needs_root
+    def test_a_file_that_only_root_reads(self):
+        """After the drop it is the daemon's user who reads: the error says who he is and what would do."""
+        self.daemon()
+        os.chmod(self.site.path("demit.conf"), 0o600)
+        self.refused(
+            None, 78, rf"cannot be read: Permission denied; .*uid {TEST_UID}, gid {TEST_GID}.*group {TEST_GID}, mode 0640"
+        )
+        os.chown(self.site.path("demit.conf"), 0, TEST_GID)
+        os.chmod(self.site.path("demit.conf"), 0o640)
+        self.reload()
+
+    @needs_root
+    def test_an_include_that_only_root_reads(self):
+        part = self.site.write("part.conf", "Max_Recipients = 7\n")
+        os.chmod(part, 0o644)
+        self.daemon(self.site.config('include "part.conf"\n'))
+        os.chmod(part, 0o600)
+        self.refused(None, 78, rf"include .*part\.conf.* cannot be read: Permission denied.*uid {TEST_UID}")
+
+    def test_while_it_stops(self):
+        daemon = self.daemon()
+        self.client().expect("MAIL FROM:<alice@local.test>", 250)  # within a transaction: it may finish
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_event("event=stopping ")
+        self.refused(self.site.config("Max_Recipients = 7\n"), 69, "the daemon is stopping")
+
+
+if __name__ == "__main__":
+    main()
