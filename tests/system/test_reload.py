@@ -42,6 +42,12 @@ def listening_inode(port, address="127.0.0.1"):
     return None
 
 
+def backlog(port, address="127.0.0.1"):
+    """How many connections may wait at ADDRESS:PORT, as the kernel has it."""
+    shown = subprocess.run(["ss", "-Hltn", f"src = {address}:{port}"], capture_output=True, text=True, check=True).stdout
+    return int(shown.split()[2])
+
+
 def is_held_by(pid, inode):
     """Whether process PID has the socket open."""
     for name in os.listdir(f"/proc/{pid}/fd"):
@@ -156,6 +162,162 @@ class Options(ReloadTest):
         self.assertEqual(self.ctl("config", "show").stdout, before)
         self.reload()
         self.assertIn("Max_Recipients = 8\n", self.ctl("config", "show").stdout)
+
+
+class Listeners(ReloadTest):
+    def test_add_and_remove(self):
+        daemon = self.daemon()
+        more = free_port()
+        kept = listening_inode(self.site.port)
+        answer = self.reload(self.site.config(listen=self.listens(self.site.port, more)))
+        self.assertEqual(answer["listeners_added"], [f"127.0.0.1:{more}"])
+        self.assertEqual(listening_inode(self.site.port), kept)
+        wait_until(lambda: self.greeting(more).startswith("mx.local.test"), what="the new listener")
+        held = listening_inode(more)
+        client = Smtp(more)
+        self.addCleanup(client.close)
+        answer = self.reload(self.site.config())
+        self.assertEqual(answer["listeners_removed"], [f"127.0.0.1:{more}"])
+        wait_until(lambda: listening_inode(more) is None, what="the listener's end")
+        wait_until(lambda: not is_held_by(daemon.pid, held), what="the socket's end")
+        self.assertEqual(listening_inode(self.site.port), kept)
+        client.hello()  # an open session lives on, though its listener is gone
+        client.deliver("alice@local.test", "bob@local.test", message("by a listener that is no more"))
+        self.site.wait_for_mail("bob")
+
+    def test_enable_is_as_good_as_there(self):
+        self.daemon()
+        more = free_port()
+        off = self.listens(self.site.port) + f' Listen "127.0.0.1:{more}" {{ Enable = false }}'
+        self.reload(self.site.config(listen=off))
+        self.assertIsNone(listening_inode(more))
+        answer = self.reload(self.site.config(listen=off.replace("false", "true")))
+        self.assertEqual(answer["listeners_added"], [f"127.0.0.1:{more}"])
+        self.greeting(more)
+        self.reload(self.site.config(listen=off))
+        wait_until(lambda: listening_inode(more) is None, what="the listener's end")
+
+    def test_options_of_a_kept_socket(self):
+        """Banner, backlog and buffers change; the socket is the same, and what waits in its backlog is served."""
+        self.daemon()
+        kept = listening_inode(self.site.port)
+        waiting = [Smtp(self.site.port, greet=False) for _ in range(20)]
+        options = 'Banner_Hostname = "other.test" Listen_Backlog = 7 TCP_Recv_Buffer_Size = 65536'
+        answer = self.reload(self.site.config(listen=self.listens(self.site.port, options=options)))
+        self.assertEqual(answer["listeners_changed"], [f"127.0.0.1:{self.site.port}"])
+        self.assertEqual(listening_inode(self.site.port), kept)
+        self.assertTrue(self.greeting(self.site.port).startswith("other.test "))
+        self.assertEqual(backlog(self.site.port), 7)
+        for client in waiting:
+            self.assertEqual(client.reply()[0], 220)
+            client.expect("QUIT", 221)
+            client.close()
+        self.refused(
+            self.site.config(listen=self.listens(self.site.port)),
+            78,
+            r"demit\.conf:\d+:\d+: Listen .*TCP_Recv_Buffer_Size: .*needs a restart",
+        )
+        self.assertEqual(backlog(self.site.port), 7)
+        self.assertTrue(self.greeting(self.site.port).startswith("other.test "))
+
+    def test_all_or_nothing(self):
+        """The second of two new ports is in use: the first is not opened, and nothing that was is touched."""
+        daemon = self.daemon()
+        first, kept = free_port(), listening_inode(self.site.port)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            second = taken.getsockname()[1]
+            config = self.site.config("Max_Message_Size = 2048\n", listen=self.listens(first, second))
+            self.refused(config, 78, rf'demit\.conf:\d+:\d+: Listen "127.0.0.1:{second}": Address already in use')
+        daemon.wait_event(r"event=reload_refused reason=.*Address already in use")
+        self.assertIsNone(listening_inode(first))
+        self.assertEqual(listening_inode(self.site.port), kept)
+        self.assertNotIn("SIZE 2048", self.client(hello=False).hello())
+        self.reload()  # the port is free now
+        self.greeting(first)
+        self.greeting(second)
+
+    def test_every_bad_listener_is_named(self):
+        self.daemon()
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            self.refused(
+                self.site.config(listen=self.listens(port) + f' Listen "192.0.2.1:{port}" {{}}'),
+                78,
+                rf'Listen "127.0.0.1:{port}": Address already in use',
+                rf'Listen "192.0.2.1:{port}": .*no interface of this host has that address',
+            )
+        self.greeting(self.site.port)
+
+    def test_a_wildcard_and_one_of_its_addresses(self):
+        """What cannot be exchanged without a moment in which neither is there is refused, with the way round it."""
+        self.daemon()
+        kept = listening_inode(self.site.port)
+        wildcard = self.site.config(listen=f'Listen "*:{self.site.port}" {{}}')
+        self.refused(wildcard, 78, r'"127\.0\.0\.1:\d+", which this server listens at, overlaps; reload without either')
+        self.assertEqual(listening_inode(self.site.port), kept)
+        self.reload(self.site.config(listen=self.listens(free_port())))
+        wait_until(lambda: listening_inode(self.site.port) is None, what="the listener's end")
+        self.reload(wildcard)
+        self.greeting(self.site.port)
+        self.assertIsNotNone(listening_inode(self.site.port, "0.0.0.0"))
+
+    def test_unix_sockets(self):
+        self.daemon()
+        path = self.site.path("run", "smtp.sock")
+        listen = self.listens(self.site.port)
+        answer = self.reload(self.site.config(listen=f'{listen} Listen "{path}" {{ File_Mode = 0600 }}'))
+        self.assertEqual(answer["listeners_added"], [path])
+        before = os.stat(path)
+        self.assertEqual((before.st_mode & 0o777, before.st_uid), (0o600, TEST_UID))
+        answer = self.reload(self.site.config(listen=f'{listen} Listen "{path}" {{ File_Mode = 0666 }}'))
+        self.assertEqual(answer["listeners_changed"], [path])
+        after = os.stat(path)
+        self.assertEqual((after.st_mode & 0o777, after.st_ino), (0o666, before.st_ino))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(path)
+            self.assertEqual(client.recv(3), b"220")
+        self.reload(self.site.config(listen=listen))
+        wait_until(lambda: not os.path.exists(path), what="the socket's name to go")
+
+    def test_the_console_moves(self):
+        """The very connection by which it is moved gets its answer; the old socket is gone, the new one answers."""
+        self.daemon()
+        old, new = self.site.control, self.site.path("run", "other.sock")
+        answer = self.reload(self.site.config().replace(old, new))
+        self.assertEqual((answer["listeners_added"], answer["listeners_removed"]), ([new], [old]))
+        wait_until(lambda: not os.path.exists(old), what="the old console to go")
+        self.site.control = new
+        self.ctl("version")
+        with open(self.site.path("run", "file"), "w", encoding="ascii"):
+            pass
+        self.refused(
+            self.site.config().replace(new, self.site.path("run", "file")), 78, r"demit\.conf:\d+:\d+: Listen: .*a file"
+        )
+        self.ctl("version")
+
+
+@unittest.skipUnless(PRIVATE and BACK_END == "linux", "needs root, Linux and a network namespace")
+class Privilege(ReloadTest):
+    def test_a_privileged_port_with_the_capability(self):
+        security = self.site.security(Capabilities="cap_net_bind_service+ep")
+        daemon = self.daemon(self.site.config(security=security))
+        self.reload(self.site.config(security=security, listen=self.listens(self.site.port, 25)))
+        self.assertTrue(self.greeting(25).startswith("mx.local.test"))
+        self.assertTrue(is_held_by(daemon.pid, listening_inode(25)))
+        self.reload(self.site.config(security=security))
+        wait_until(lambda: listening_inode(25) is None, what="the listener's end")
+
+    def test_without_it(self):
+        """Refused, and the error says which line of the configuration would keep the privilege here."""
+        self.daemon()
+        config = self.site.config(listen=self.listens(self.site.port, 25, 587, free_port()))
+        errors = self.refused(config, 77, 'Listen "127.0.0.1:25": Permission denied', 'Listen "127.0.0.1:587": Permission')
+        for error in errors:
+            self.assertRegex(error, r"demit\.conf:\d+:\d+: ")
+            self.assertIn('Capabilities = "cap_net_bind_service+ep" in Security', error)
+        self.greeting(self.site.port)
+        self.assertIsNone(listening_inode(25))
 
 
 class Refusals(ReloadTest):
