@@ -23,6 +23,8 @@ typedef struct demit_bound {
     const demit_listen_settings_t *listen; /* of the daemon's settings */
     demit_unix_socket_t unix_socket;       /* its path is NULL for TCP */
     bool is_console;                       /* a control listener: it stands in the main thread's loop */
+    bool is_wanted;                        /* it stands in the daemon's BOUND */
+    unsigned leaves;                       /* reloads that took it out, of which not every loop has heard */
 } demit_bound_t;
 
 typedef struct demit_daemon {
@@ -35,8 +37,9 @@ typedef struct demit_daemon {
     apr_array_header_t *identity_warnings; /* const char * */
     demit_os_group_t *control_group;
     demit_os_detach_t detach;
-    uint32_t descriptors;      /* how many the host allows */
-    apr_array_header_t *bound; /* demit_bound_t *; replaced by a reload, never changed once the loops run */
+    uint32_t descriptors;        /* how many the host allows */
+    apr_array_header_t *bound;   /* demit_bound_t *: all that is listened at */
+    apr_array_header_t *leaving; /* demit_bound_t * with LEAVES: to be closed, unless another reload wants it again */
     int pid_file_fd;
     const char *start_directory; /* the working directory of the start; relative paths are below it */
 

@@ -47,16 +47,23 @@ static void say(demit_error_text_t *error, const demit_listen_settings_t *listen
     }
 }
 
-/* One of our own sockets, on which LISTEN cannot be bound beside it, or NULL. */
-static const demit_bound_t *own_overlap(const demit_daemon_t *daemon, const demit_listen_settings_t *listen)
+static const demit_bound_t *overlap_in(const apr_array_header_t *bounds, const demit_listen_settings_t *listen)
 {
-    for (int i = 0; i < daemon->bound->nelts; i++) {
-        const demit_bound_t *bound = APR_ARRAY_IDX(daemon->bound, i, demit_bound_t *);
+    for (int i = 0; i < bounds->nelts; i++) {
+        const demit_bound_t *bound = APR_ARRAY_IDX(bounds, i, demit_bound_t *);
         if (demit_listen_overlaps(bound->listen, listen)) {
             return bound;
         }
     }
     return NULL;
+}
+
+/* One of our own sockets, beside which LISTEN cannot be bound, or NULL. */
+static const demit_bound_t *own_overlap(const demit_daemon_t *daemon, const demit_listen_settings_t *listen)
+{
+    const demit_bound_t *bound = overlap_in(daemon->bound, listen);
+
+    return bound != NULL ? bound : overlap_in(daemon->leaving, listen);
 }
 
 static int say_denied(const demit_daemon_t *daemon, const demit_listen_settings_t *listen, demit_error_text_t *error)
@@ -174,7 +181,7 @@ int demit_bound_open(demit_bound_t **bound, demit_daemon_t *daemon, const demit_
     }
     apr_pool_tag(pool, "listener");
     demit_bound_t *made = apr_pcalloc(pool, sizeof(*made));
-    *made = (demit_bound_t){.pool = pool, .listen = listen, .is_console = is_console};
+    *made = (demit_bound_t){.pool = pool, .listen = listen, .is_console = is_console, .is_wanted = true};
     int code = 0;
     if (listen->unix_path != NULL) {
         code = open_unix(made, error);
@@ -255,6 +262,7 @@ int demit_bind_listeners(demit_daemon_t *daemon)
     const apr_array_header_t *listeners = daemon->settings->listeners;
 
     daemon->bound = apr_array_make(daemon->pool, listeners->nelts + 1, sizeof(demit_bound_t *));
+    daemon->leaving = apr_array_make(daemon->pool, 4, sizeof(demit_bound_t *));
     const int code = open_some(daemon, listeners, false, false);
     if (code != 0) {
         demit_close_listeners(daemon);
@@ -267,7 +275,14 @@ void demit_close_listeners(demit_daemon_t *daemon)
     for (int i = 0; i < daemon->bound->nelts; i++) {
         demit_bound_close(APR_ARRAY_IDX(daemon->bound, i, demit_bound_t *));
     }
+    for (int i = 0; i < daemon->leaving->nelts; i++) {
+        demit_bound_t *bound = APR_ARRAY_IDX(daemon->leaving, i, demit_bound_t *);
+        if (!bound->is_wanted) {
+            demit_bound_close(bound);
+        }
+    }
     apr_array_clear(daemon->bound);
+    apr_array_clear(daemon->leaving);
 }
 
 /* ---- serving ----------------------------------------------------------------------------------------------------- */

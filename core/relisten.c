@@ -18,6 +18,13 @@
 #include "demit/config.h"
 #include "demit/log.h"
 
+/* A socket that is in the newer configuration only. */
+typedef struct added {
+    demit_bound_t *bound;
+    const demit_listen_settings_t *listen;
+    bool is_new; /* not one that was about to be closed */
+} added_t;
+
 /* A socket that is in both configurations. */
 typedef struct kept {
     demit_bound_t *bound;
@@ -51,8 +58,9 @@ struct demit_relisten {
     demit_daemon_t *daemon;
     const demit_settings_t *newer;
     apr_pool_t *pool;
-    apr_array_header_t *kept;            /* kept_t */
-    apr_array_header_t *added, *removed; /* demit_bound_t * */
+    apr_array_header_t *kept;    /* kept_t */
+    apr_array_header_t *added;   /* added_t */
+    apr_array_header_t *removed; /* demit_bound_t * */
     news_t *news;
 };
 
@@ -105,7 +113,7 @@ static void sort_bound(demit_relisten_t *change)
     }
 }
 
-/* ---- new sockets ------------------------------------------------------------------------------------------------- */
+/* ---- kept sockets ------------------------------------------------------------------------------------------------ */
 
 static void add_error(demit_reload_outcome_t *outcome, int code, const char *text)
 {
@@ -115,41 +123,6 @@ static void add_error(demit_reload_outcome_t *outcome, int code, const char *tex
         outcome->exit_code = code == EX_NOPERM ? EX_NOPERM : EX_CONFIG;
     }
 }
-
-static void open_one(demit_relisten_t *change, const demit_listen_settings_t *listen, bool is_console,
-                     demit_reload_outcome_t *outcome)
-{
-    demit_error_text_t error;
-    demit_bound_t *bound = NULL;
-    int code = demit_bound_open(&bound, change->daemon, listen, is_console, &error);
-
-    if (code == 0 && listen->unix_path == NULL) {
-        code = demit_bound_listen(change->daemon, bound, listen, &error);
-    }
-    if (code == 0) {
-        APR_ARRAY_PUSH(change->added, demit_bound_t *) = bound;
-        return;
-    }
-    add_error(outcome, code, error.text);
-    if (bound != NULL) {
-        demit_bound_close(bound);
-    }
-}
-
-/* Tries all of them, so that all that is wrong is known at once. */
-static void open_new(demit_relisten_t *change, bool is_console, demit_reload_outcome_t *outcome)
-{
-    const apr_array_header_t *listeners = listeners_of(change->newer, is_console);
-
-    for (int i = 0; i < listeners->nelts; i++) {
-        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
-        if (listen->enable && !has_bound(change->daemon, listen, is_console)) {
-            open_one(change, listen, is_console, outcome);
-        }
-    }
-}
-
-/* ---- kept sockets ------------------------------------------------------------------------------------------------ */
 
 static void refuse_option(const demit_listen_settings_t *listen, const char *option, const char *why,
                           demit_reload_outcome_t *outcome)
@@ -193,9 +166,11 @@ static apr_status_t set_options(const demit_bound_t *bound, const demit_listen_s
     return status == APR_SUCCESS ? apr_socket_listen(bound->socket, to->backlog) : status;
 }
 
-static void change_one(const demit_relisten_t *change, const kept_t *kept, demit_reload_outcome_t *outcome)
+/* Gives the socket of BOUND the options of NEWER, or refuses. */
+static void change_one(const demit_relisten_t *change, const demit_bound_t *bound, const demit_listen_settings_t *newer,
+                       demit_reload_outcome_t *outcome)
 {
-    const demit_listen_settings_t *older = kept->bound->listen, *newer = kept->newer;
+    const demit_listen_settings_t *older = bound->listen;
     char text[256];
 
     if (!check_buffer(newer, "TCP_Recv_Buffer_Size", older->tcp_recv_buffer_bytes, newer->tcp_recv_buffer_bytes,
@@ -204,7 +179,7 @@ static void change_one(const demit_relisten_t *change, const kept_t *kept, demit
                       outcome)) {
         return;
     }
-    const apr_status_t status = set_options(kept->bound, newer, change->pool);
+    const apr_status_t status = set_options(bound, newer, change->pool);
     if (status != APR_SUCCESS) {
         refuse_option(newer, "options", apr_strerror(status, text, sizeof(text)), outcome);
     }
@@ -215,7 +190,74 @@ static void change_kept(const demit_relisten_t *change, demit_reload_outcome_t *
     for (int i = 0; i < change->kept->nelts; i++) {
         const kept_t *kept = &APR_ARRAY_IDX(change->kept, i, kept_t);
         if (kept->is_changed) {
-            change_one(change, kept, outcome);
+            change_one(change, kept->bound, kept->newer, outcome);
+        }
+    }
+}
+
+/* ---- new sockets ------------------------------------------------------------------------------------------------- */
+
+/* A socket that another reload has just taken out, and that is not closed yet. */
+static demit_bound_t *find_leaving(const demit_daemon_t *daemon, const demit_listen_settings_t *listen, bool is_console)
+{
+    for (int i = 0; i < daemon->leaving->nelts; i++) {
+        demit_bound_t *bound = APR_ARRAY_IDX(daemon->leaving, i, demit_bound_t *);
+        if (!bound->is_wanted && bound->is_console == is_console && demit_listen_same_address(bound->listen, listen)) {
+            return bound;
+        }
+    }
+    return NULL;
+}
+
+static int open_one(demit_relisten_t *change, demit_bound_t **out, const demit_listen_settings_t *listen,
+                    bool is_console, demit_error_text_t *error)
+{
+    demit_bound_t *bound;
+    int code = demit_bound_open(&bound, change->daemon, listen, is_console, error);
+
+    if (code != 0) {
+        return code;
+    }
+    if (listen->unix_path == NULL) {
+        code = demit_bound_listen(change->daemon, bound, listen, error);
+    }
+    if (code != 0) {
+        demit_bound_close(bound);
+        return code;
+    }
+    *out = bound;
+    return 0;
+}
+
+static void add_one(demit_relisten_t *change, const demit_listen_settings_t *listen, bool is_console,
+                    demit_reload_outcome_t *outcome)
+{
+    const added_t again = {.bound = find_leaving(change->daemon, listen, is_console), .listen = listen};
+    demit_error_text_t error;
+    demit_bound_t *bound;
+
+    if (again.bound != NULL) {
+        change_one(change, again.bound, listen, outcome);
+        APR_ARRAY_PUSH(change->added, added_t) = again;
+        return;
+    }
+    const int code = open_one(change, &bound, listen, is_console, &error);
+    if (code != 0) {
+        add_error(outcome, code, error.text);
+    } else {
+        APR_ARRAY_PUSH(change->added, added_t) = (added_t){.bound = bound, .listen = listen, .is_new = true};
+    }
+}
+
+/* Tries all of them, so that all that is wrong is known at once. */
+static void open_new(demit_relisten_t *change, bool is_console, demit_reload_outcome_t *outcome)
+{
+    const apr_array_header_t *listeners = listeners_of(change->newer, is_console);
+
+    for (int i = 0; i < listeners->nelts; i++) {
+        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
+        if (listen->enable && !has_bound(change->daemon, listen, is_console)) {
+            add_one(change, listen, is_console, outcome);
         }
     }
 }
@@ -227,7 +269,10 @@ static void undo(const demit_relisten_t *change)
     char text[DEMIT_LOG_VALUE_MAX];
 
     for (int i = 0; i < change->added->nelts; i++) {
-        demit_bound_close(APR_ARRAY_IDX(change->added, i, demit_bound_t *));
+        const added_t *added = &APR_ARRAY_IDX(change->added, i, added_t);
+        if (added->is_new) {
+            demit_bound_close(added->bound);
+        }
     }
     apr_pool_destroy(change->news->pool);
     for (int i = 0; i < change->kept->nelts; i++) {
@@ -268,7 +313,7 @@ int demit_relisten_prepare(demit_relisten_t **out, demit_daemon_t *daemon, const
                                  .newer = newer,
                                  .pool = pool,
                                  .kept = apr_array_make(pool, 4, sizeof(kept_t)),
-                                 .added = apr_array_make(pool, 4, sizeof(demit_bound_t *)),
+                                 .added = apr_array_make(pool, 4, sizeof(added_t)),
                                  .removed = apr_array_make(pool, 4, sizeof(demit_bound_t *))};
     change->news = make_news(daemon);
     if (change->news == NULL) {
@@ -289,12 +334,32 @@ int demit_relisten_prepare(demit_relisten_t **out, demit_daemon_t *daemon, const
 
 /* ---- forth ------------------------------------------------------------------------------------------------------- */
 
+/* Every loop has heard of the reload that took BOUND out. */
+static void let_leave(demit_daemon_t *daemon, demit_bound_t *bound)
+{
+    if (--bound->leaves > 0) {
+        return; /* a later reload took it out again */
+    }
+    for (int i = 0; i < daemon->leaving->nelts; i++) {
+        if (APR_ARRAY_IDX(daemon->leaving, i, demit_bound_t *) == bound) {
+            demit_bound_t *last = *(demit_bound_t **)apr_array_pop(daemon->leaving);
+            if (last != bound) {
+                APR_ARRAY_IDX(daemon->leaving, i, demit_bound_t *) = last;
+            }
+            break;
+        }
+    }
+    if (!bound->is_wanted) {
+        demit_bound_close(bound);
+    }
+}
+
 static void close_removed(demit_task_t *task)
 {
     news_t *news = DEMIT_CONTAINER_OF(task, news_t, done);
 
     for (int i = 0; i < news->removed->nelts; i++) {
-        demit_bound_close(APR_ARRAY_IDX(news->removed, i, demit_bound_t *));
+        let_leave(news->daemon, APR_ARRAY_IDX(news->removed, i, demit_bound_t *));
     }
     demit_settings_release(news->older);
     apr_pool_destroy(news->pool);
@@ -346,33 +411,47 @@ static void note(apr_array_header_t *titles, const demit_listen_settings_t *list
     APR_ARRAY_PUSH(titles, const char *) = apr_pstrdup(titles->pool, listen->title);
 }
 
+static void keep(const demit_relisten_t *change, news_t *news, demit_bound_t *bound,
+                 const demit_listen_settings_t *listen)
+{
+    bound->listen = listen;
+    bound->is_wanted = true;
+    APR_ARRAY_PUSH(change->daemon->bound, demit_bound_t *) = bound;
+    hear(change, news, bound);
+}
+
+/* The console's stand in the main loop, which is this thread's, and leave it at once; they close with the others. */
+static void take_out(const demit_relisten_t *change, news_t *news, demit_bound_t *bound)
+{
+    APR_ARRAY_PUSH(news->removed, demit_bound_t *) = bound;
+    bound->is_wanted = false;
+    if (bound->leaves++ == 0) {
+        APR_ARRAY_PUSH(change->daemon->leaving, demit_bound_t *) = bound;
+    }
+    if (bound->is_console) {
+        demit_loop_unlisten(change->daemon->main_loop, bound->socket);
+    }
+}
+
 static void replace_bound(const demit_relisten_t *change, news_t *news, demit_reload_outcome_t *outcome)
 {
-    demit_daemon_t *daemon = change->daemon;
-
-    apr_array_clear(daemon->bound);
+    apr_array_clear(change->daemon->bound);
     for (int i = 0; i < change->kept->nelts; i++) {
         const kept_t *kept = &APR_ARRAY_IDX(change->kept, i, kept_t);
-        kept->bound->listen = kept->newer;
-        APR_ARRAY_PUSH(daemon->bound, demit_bound_t *) = kept->bound;
-        hear(change, news, kept->bound);
+        keep(change, news, kept->bound, kept->newer);
         if (kept->is_changed) {
             note(outcome->changed, kept->newer);
         }
     }
     for (int i = 0; i < change->added->nelts; i++) {
-        demit_bound_t *bound = APR_ARRAY_IDX(change->added, i, demit_bound_t *);
-        APR_ARRAY_PUSH(daemon->bound, demit_bound_t *) = bound;
-        hear(change, news, bound);
-        note(outcome->added, bound->listen);
+        const added_t *added = &APR_ARRAY_IDX(change->added, i, added_t);
+        keep(change, news, added->bound, added->listen);
+        note(outcome->added, added->listen);
     }
     for (int i = 0; i < change->removed->nelts; i++) {
         demit_bound_t *bound = APR_ARRAY_IDX(change->removed, i, demit_bound_t *);
-        APR_ARRAY_PUSH(news->removed, demit_bound_t *) = bound;
+        take_out(change, news, bound);
         note(outcome->removed, bound->listen);
-        if (bound->is_console) {
-            demit_loop_unlisten(daemon->main_loop, bound->socket);
-        }
     }
 }
 

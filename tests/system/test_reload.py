@@ -8,13 +8,16 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 import unittest
 
 from demit_harness import (
     BACK_END,
-    IS_ROOT,
+    PATIENCE,
+    SANITIZER,
     TEST_GID,
     TEST_UID,
+    VALGRIND,
     Smtp,
     SystemTest,
     enter_namespaces,
@@ -23,6 +26,7 @@ from demit_harness import (
     message,
     needs_root,
     resident_kib,
+    run_demitd,
     spawn,
     tool,
     wait_until,
@@ -318,6 +322,217 @@ class Privilege(ReloadTest):
             self.assertIn('Capabilities = "cap_net_bind_service+ep" in Security', error)
         self.greeting(self.site.port)
         self.assertIsNone(listening_inode(25))
+
+
+class Storm(ReloadTest):
+    def load(self, messages):
+        """smtp-source at work: many clients, a connection for every message."""
+        command = [tool("smtp-source"), "-d", "-s", "10", "-m", str(messages), "-l", "500", "-f", "a@local.test", "-t"]
+        return spawn(self, [*command, "load@local.test", f"inet:127.0.0.1:{self.site.port}"])
+
+    def finish(self, load, messages):
+        self.assertEqual(load.wait(60 * PATIENCE), 0, load.stdout.read())
+        self.site.wait_for_mail("load", messages, timeout_s=60)
+        self.assertEqual(len(self.site.maildir("load")), messages)
+
+    def test_quick_hups_under_load(self):
+        """A hundred requests, some of them for something else, one of them bad: no session fails, no mail is lost."""
+        daemon = self.daemon()
+        more = free_port()
+        kept = listening_inode(self.site.port)
+        load = self.load(1000)
+        for number in range(100):
+            self.write(
+                (
+                    self.site.config(f"Max_Recipients = {500 + number}\n"),
+                    self.site.config(listen=self.listens(self.site.port, more, options="Listen_Backlog = 100")),
+                    self.site.config("Nonsense = 1\n"),
+                )[number % 3]
+            )
+            daemon.signal(signal.SIGHUP)
+        self.finish(load, 1000)
+        self.assertEqual(listening_inode(self.site.port), kept)
+        self.reload(self.site.config("Max_Recipients = 3\n"))
+        wait_until(lambda: listening_inode(more) is None, what="the listener's end")
+        self.assertEqual(daemon.events("rejected"), [])
+
+    def test_two_hundred_reloads_leave_nothing_behind(self):
+        daemon = self.daemon()
+        scopes = "".join(
+            f'Domain "d{i}.test" {{ Gateway = "127.0.0.1:{2000 + i}" Retry_Interval = 60 }}\n' for i in range(300)
+        )
+        more = free_port()
+        one = self.site.config(scopes, listen=self.listens(self.site.port, more))
+        other = self.site.config(scopes + "Max_Recipients = 7\n")
+        load = self.load(300)
+        for _ in range(20):
+            self.reload(one)
+            self.reload(other)
+        self.finish(load, 300)
+        before, files = resident_kib(daemon.pid), len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        for _ in range(100):
+            self.reload(one)
+            self.reload(other)
+        wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= files, what="as many descriptors as before")
+        # One copy of these settings takes half a megabyte: two hundred would take a hundred times what is allowed.
+        if not (SANITIZER or VALGRIND):
+            self.assertLess(resident_kib(daemon.pid) - before, 1024)
+
+    def test_two_at_once(self):
+        """Two consoles and a signal ask at the same moment: each gets its own answer, and the last file wins."""
+        daemon = self.daemon()
+        self.write(self.site.config("Max_Message_Size = 2048\n"))
+        answers = []
+
+        def ask():
+            answers.append(self.ctl("config", "reload", check=False).returncode)
+
+        askers = [threading.Thread(target=ask) for _ in range(8)]
+        for asker in askers:
+            asker.start()
+            daemon.signal(signal.SIGHUP)
+        for asker in askers:
+            asker.join()
+        self.assertEqual(answers, [0] * 8)
+        self.assertIn("SIZE 2048", self.client(hello=False).hello())
+
+
+class Supervised(ReloadTest):
+    def test_the_supervisor_is_told(self):
+        """sd_notify(3): RELOADING=1 with the monotonic time, then READY=1, also when nothing came of it."""
+        path = self.site.path("run", "notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+            supervisor.bind(path)
+            os.chmod(path, 0o666)
+            supervisor.settimeout(20 * PATIENCE)
+            os.environ["NOTIFY_SOCKET"] = path
+            self.addCleanup(os.environ.pop, "NOTIFY_SOCKET", None)
+            daemon = self.daemon()
+            self.assertEqual(supervisor.recv(256), b"READY=1")
+            for config in (self.site.config("Max_Recipients = 7\n"), "Nonsense = 1\n"):
+                self.write(config)
+                before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+                daemon.signal(signal.SIGHUP)
+                told = re.fullmatch(rb"RELOADING=1\nMONOTONIC_USEC=(\d+)", supervisor.recv(256))
+                self.assertLessEqual(before, int(told.group(1)))
+                self.assertLessEqual(int(told.group(1)), time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000)
+                self.assertEqual(supervisor.recv(256), b"READY=1")
+
+
+@needs_root
+class Places(ReloadTest):
+    def test_a_relative_path_is_the_one_from_the_start(self):
+        """-c and an include are relative; a daemon's working directory is another one by then."""
+        self.site.write("part.conf", "Max_Recipients = 7\n")
+        os.chmod(self.site.path("part.conf"), 0o644)
+        path = self.site.write("demit.conf", self.site.config('include "part.conf"\nLog = "%s"\n' % self.site.path("log", "log")))
+        os.chmod(path, 0o644)
+        run_demitd("-c", "demit.conf", cwd=self.site.base)
+        pid = int(self.ctl("pid").stdout)
+        self.addCleanup(wait_until, lambda: not os.path.exists(f"/proc/{pid}"), what="the daemon's end")
+        self.addCleanup(self.ctl, "shutdown")
+        self.assertEqual(os.readlink(f"/proc/{pid}/cwd"), "/")
+        self.site.write("part.conf", "Max_Recipients = 8\n")
+        self.assertEqual(self.reload()["options_changed"], ["Max_Recipients"])
+
+    def jailed(self):
+        for name in ("spool", "mail", "log", "run"):
+            self.site.make_owned("jail", name)
+        jail = self.site.path("jail")
+        os.chown(jail, 0, 0)
+        os.chmod(jail, 0o755)
+        text = self.site.config(security=self.site.security(chroot=jail)).replace(f'"{jail}"', '"@"')
+        self.site.control = self.site.path("jail", "run", "control.sock")
+        return jail, text.replace(self.site.base, "").replace('"@"', f'"{jail}"')
+
+    def test_in_a_jail(self):
+        """The file is looked for inside the jail: the error says so, and a copy there does."""
+        jail, text = self.jailed()
+        self.daemon(text)
+        path = self.site.path("demit.conf")
+        self.refused(None, 78, rf"{path}: cannot be read: No such file.* inside the jail {jail} now.* at {jail}{path}, too")
+        os.makedirs(jail + self.site.base)
+        copy = self.site.write("jail" + path, text + "Max_Message_Size = 2048\n")
+        os.chmod(copy, 0o644)
+        for directory in (jail + self.site.base, os.path.dirname(jail + self.site.base)):
+            os.chmod(directory, 0o755)
+        self.assertEqual(self.reload()["options_changed"], ["Max_Message_Size"])
+        more = free_port()
+        self.site.write("jail" + path, text.replace(f'Listen "127.0.0.1:{self.site.port}" {{}}', self.listens(self.site.port, more)))
+        self.reload()
+        self.greeting(more)
+
+
+class Queue(ReloadTest):
+    def next_hop(self, port, extra=""):
+        return self.site.config(f'Domain "next.test" {{ Gateway = "127.0.0.1:{port}" Retry_Interval = 1 {extra} }}\n')
+
+    def test_waiting_mail_goes_the_new_way(self):
+        """What waits for a gateway that refuses, and for one that is down, goes to the one that the reload names."""
+        refusing = self.peer(answer=lambda verb, line, peer: "451 4.3.0 later" if verb == "RCPT" else None)
+        daemon = self.daemon(self.next_hop(refusing.port))
+        with self.client() as client:
+            client.deliver("alice@local.test", ["carol@next.test", "dave@next.test"], message("waits"))
+        daemon.wait_event("event=deferred .*451")
+        self.reload(self.next_hop(free_port(), "Host_Failure_Retry = 1"))
+        daemon.wait_event("event=deferred .*refused")
+        taking = self.peer()
+        self.reload(self.next_hop(taking.port))
+        wait_until(lambda: taking.messages, 30, "the message at the new gateway")
+        self.assertEqual(len(taking.messages[0]["rcpts"]), 2)
+        wait_until(lambda: self.ctl("count", json=True).stdout.count('"messages": 0') == 1, 20, "an empty queue")
+
+    def test_one_gateway_becomes_two(self):
+        """A message's recipients share a destination, and part: each goes where the new settings send its domain."""
+        peers = {"one.test": self.peer(), "two.test": self.peer()}
+        refusing = self.peer(answer=lambda verb, line, peer: "451 4.3.0 later" if verb == "RCPT" else None)
+        common = "Retry_Interval = 1\n"
+        daemon = self.daemon(self.site.config(common + f'Gateway = "127.0.0.1:{refusing.port}"\n'))
+        with self.client() as client:
+            client.deliver("alice@local.test", ["carol@one.test", "dave@two.test", "eve@one.test"], message("parts"))
+        daemon.wait_event("event=deferred .*carol@one.test")
+        scopes = "".join(f'Domain "{name}" {{ Gateway = "127.0.0.1:{peer.port}" }}\n' for name, peer in peers.items())
+        self.reload(self.site.config(common + scopes))
+        for name, count in (("one.test", 2), ("two.test", 1)):
+            wait_until(lambda peer=peers[name]: peer.messages, 30, f"mail for {name}")
+            self.assertEqual(len(peers[name].messages), 1)
+            self.assertEqual(len(peers[name].messages[0]["rcpts"]), count)
+            self.assertIn(name, peers[name].messages[0]["rcpts"][0])
+        wait_until(lambda: self.ctl("count", json=True).stdout.count('"messages": 0') == 1, 20, "an empty queue")
+
+    def test_a_delivery_under_way_ends_as_it_began(self):
+        """The gateway changes between MAIL and the answer to it; then what it left over goes to the new one."""
+        asked, answer = threading.Event(), threading.Event()
+
+        def slow(verb, line, peer):
+            if verb == "RCPT":
+                asked.set()
+                answer.wait(30 * PATIENCE)
+                return "451 4.3.0 later" if "dave" in line else None
+            return None
+
+        before, after = self.peer(answer=slow, extensions=()), self.peer()
+        self.daemon(self.next_hop(before.port))
+        with self.client() as client:
+            client.deliver("alice@local.test", ["carol@next.test", "dave@next.test"], message("half and half"))
+        self.assertTrue(asked.wait(20 * PATIENCE))
+        for _ in range(3):
+            self.reload(self.next_hop(after.port, "Body_Timeout = 100"))
+            self.reload(self.next_hop(after.port))
+        answer.set()
+        wait_until(lambda: before.messages and after.messages, 30, "both halves")
+        self.assertIn("carol", before.messages[0]["rcpts"][0])
+        self.assertIn("dave", after.messages[0]["rcpts"][0])
+
+    def test_a_relayed_domain_becomes_local(self):
+        refusing = self.peer(answer=lambda verb, line, peer: "451 4.3.0 later" if verb == "MAIL" else None)
+        daemon = self.daemon(self.next_hop(refusing.port))
+        with self.client() as client:
+            client.deliver("alice@local.test", "carol@next.test", message("stays here"))
+        daemon.wait_event("event=deferred ")
+        scope = 'Domain "next.test" { Delivery_Method = "Maildir" Maildir = "%s/%%u" Maildir_Create = true }\n'
+        self.reload(self.site.config(scope % self.site.path("mail")))
+        self.site.wait_for_mail("carol")
 
 
 class Refusals(ReloadTest):
