@@ -159,6 +159,10 @@ static void try_reload(demit_daemon_t *daemon, demit_reload_outcome_t *outcome, 
         return;
     }
     compare(daemon, newer, outcome, pool);
+    const char *lacking = outcome->exit_code == 0 ? demit_sandbox_lacks(daemon, newer, pool) : NULL;
+    if (lacking != NULL) {
+        refuse(outcome, EX_NOPERM, lacking);
+    }
     if (outcome->exit_code == 0 && demit_relisten_prepare(&listeners, daemon, newer, outcome, pool) == 0) {
         change_over(daemon, newer, listeners, outcome);
     } else {

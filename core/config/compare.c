@@ -38,7 +38,7 @@ static const demit_written_t *written(const demit_settings_t *settings, const ch
     return apr_hash_get((apr_hash_t *)settings->written, name, APR_HASH_KEY_STRING);
 }
 
-/* For types whose values cannot be compared: APR's networks are closed. */
+/* For types whose values are not compared: APR's networks are closed. */
 static bool same_as_written(const comparison_t *in, const demit_config_option_t *option)
 {
     const demit_written_t *older = written(in->older, option->name), *newer = written(in->newer, option->name);
@@ -78,6 +78,7 @@ static bool same_value(const comparison_t *in, const demit_config_option_t *opti
     case DEMIT_CONFIG_DELIMITER:
         return same_text(*(const char *const *)left, *(const char *const *)right);
     case DEMIT_CONFIG_NAMES:
+    case DEMIT_CONFIG_PATHS:
     case DEMIT_CONFIG_DOMAINS:
     case DEMIT_CONFIG_NAMESERVERS:
         return same_words(*(const apr_array_header_t *const *)left, *(const apr_array_header_t *const *)right);
@@ -85,6 +86,7 @@ static bool same_value(const comparison_t *in, const demit_config_option_t *opti
         return same_gateway(older, newer);
     case DEMIT_CONFIG_THROTTLE:
         return same_throttle(older, newer);
+    case DEMIT_CONFIG_PORTS:
     case DEMIT_CONFIG_NETWORKS:
     case DEMIT_CONFIG_ALIASES:
     case DEMIT_CONFIG_TYPE_COUNT:
