@@ -153,6 +153,7 @@ int demit_resolve_identity(demit_daemon_t *daemon)
         .chroot_directory = security->chroot_directory,
         .capabilities = security->capabilities,
         .privileges = security->privileges,
+        .allow_inherited_groups = security->allow_inherited_groups,
     };
     demit_os_error_t error;
 

@@ -104,6 +104,14 @@ const demit_config_option_t demit_config_options[] = {
      SECURITY(supplemental_groups, supplemental_groups_source),
      .initial_text = "none",
      .help = "Further groups, by name or number. They replace every supplementary group of the starting process."},
+    {.name = "Allow_Inherited_Groups",
+     .scopes = BIT(SECURITY),
+     .type = DEMIT_CONFIG_BOOLEAN,
+     SECURITY(allow_inherited_groups, allow_inherited_groups_source),
+     .initial = "false",
+     .help = "Whether demitd may start where the kernel denies setgroups(2) to everybody, as in a user namespace of a "
+             "single user: it then holds the supplementary groups of whoever started it, and says so. Elsewhere it "
+             "has no effect."},
     {.name = "chroot",
      .scopes = BIT(SECURITY),
      .type = DEMIT_CONFIG_PATH,

@@ -36,6 +36,8 @@ typedef struct demit_identity_request {
     const char *chroot_directory;
     const char *capabilities; /* Linux: cap_from_text(3) */
     const char *privileges;   /* Solaris: priv_str_to_set(3C) */
+    /* Where the kernel denies setgroups(2) to everybody (a user namespace): go on with the groups that were found. */
+    bool allow_inherited_groups;
 } demit_identity_request_t;
 
 typedef struct demit_identity demit_identity_t; /* resolved: ids and sets; made by resolve, freed by free */
@@ -106,7 +108,10 @@ int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_ident
 int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *baton, const char *line),
                          void *baton) DEMIT_CHECKED;
 
-/* One line for the log: `user=ecuser uid=990 gid=990 groups=- kept=cap_net_bind_service chroot=- backend=linux`. */
+/*
+ * One line for the log: `user=ecuser uid=990 gid=990 groups=- kept=cap_net_bind_service chroot=- backend=linux`. Groups
+ * that could not be dropped stand as `groups=inherited:27,44`.
+ */
 void demit_identity_summary(const demit_identity_t *identity, char *line, size_t size);
 
 /*
@@ -197,8 +202,8 @@ int demit_os_limit_descriptor(int fd, demit_descriptor_use_t use) DEMIT_CHECKED;
 /* ---- the peer of a Unix socket ----------------------------------------------------------------------------------- */
 
 typedef struct demit_peer {
-    uid_t uid;
-    gid_t gid;
+    uid_t uid; /* (uid_t)-1: somebody who has no number in this user namespace, and so nobody who is known here */
+    gid_t gid; /* (gid_t)-1 likewise */
     pid_t pid; /* 0 where the system does not tell */
 } demit_peer_t;
 /* Any thread. */

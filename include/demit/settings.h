@@ -48,10 +48,11 @@ typedef struct demit_security_settings {
     bool user_is_default, group_is_default;
     const apr_array_header_t *supplemental_groups; /* const char * */
     const char *chroot_directory;
-    const char *capabilities; /* NULL: keep nothing. Text for cap_from_text(3), checked by the back end. */
-    const char *privileges;   /* NULL: keep nothing. Text for priv_str_to_set(3C). */
+    const char *capabilities;    /* NULL: keep nothing. Text for cap_from_text(3), checked by the back end. */
+    const char *privileges;      /* NULL: keep nothing. Text for priv_str_to_set(3C). */
+    bool allow_inherited_groups; /* where the kernel denies setgroups(2), go on with the groups that were found */
     demit_source_t user_source, group_source, supplemental_groups_source, chroot_source, capabilities_source,
-        privileges_source;
+        privileges_source, allow_inherited_groups_source;
     demit_sandbox_mode_t sandbox;
     const apr_array_header_t *sandbox_ports; /* uint16_t; never NULL */
     const apr_array_header_t *sandbox_paths; /* const char *, absolute, without ".."; never NULL */

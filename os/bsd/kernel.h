@@ -63,6 +63,7 @@ struct os_native {
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 bool os_check_root(const demit_identity_t *identity, char *why_not, size_t size);
+bool os_check_groups(const demit_identity_t *identity, char *why_not, size_t size);
 bool os_check_gid(const demit_identity_t *identity, char *why_not, size_t size);
 bool os_check_uid(const demit_identity_t *identity, char *why_not, size_t size);
 void os_blame(const demit_identity_t *identity, int code, char *cause, size_t size);
@@ -78,7 +79,10 @@ void os_blame(const demit_identity_t *identity, int code, char *cause, size_t si
         "descriptors", "", os_step_has_jail, os_step_describe_descriptors, os_step_check_descriptors, NULL, NULL       \
     }
 #define OS_STEPS_IDS                                                                                                   \
-    {"setgroups", "root", os_step_sets_groups, os_step_describe_groups, os_check_root, os_step_run_groups, os_blame},  \
+    {                                                                                                                  \
+        "setgroups",        "root",  os_step_sets_groups, os_step_describe_groups, os_check_groups,                    \
+        os_step_run_groups, os_blame},                                                                                 \
+        {"inherited groups", "", os_step_waives_groups, os_step_describe_inherited, NULL, NULL, NULL},                 \
         {os_kernel_gid_call, "root", NULL, os_step_describe_gid, os_check_gid, os_step_run_gid, os_blame},             \
         {"chroot", "root", os_step_has_jail, os_step_describe_chroot, os_check_root, os_step_run_chroot, os_blame},    \
         {"chdir", "", NULL, os_step_describe_chdir, NULL, os_step_run_chdir, NULL},                                    \

@@ -1,8 +1,10 @@
 /*
  * Linux under the plain setuid back end, which is there to be tested. No capability, no no_new_privs; only what the
- * contract cannot do without: counting threads, closing descriptors, naming threads, telling peers.
+ * contract cannot do without: counting threads, closing descriptors, naming threads. Peers and user namespaces are
+ * os/linux's.
  */
 #include "os/bsd/kernel.h"
+#include "os/linux/namespace.h"
 
 #include <errno.h>
 #include <grp.h>
@@ -11,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -123,6 +124,11 @@ int os_backend_deny_tracing(void)
     return prctl(PR_SET_DUMPABLE, 0UL, 0, 0, 0) == 0 ? 0 : errno;
 }
 
+bool os_backend_denies_groups(void)
+{
+    return os_namespace_denies_setgroups();
+}
+
 unsigned os_backend_first_free_port(void)
 {
     FILE *setting = fopen("/proc/sys/net/ipv4/ip_unprivileged_port_start", "re");
@@ -143,18 +149,4 @@ void demit_os_name_thread(const char *name)
     char cut[16]; /* what the kernel keeps, its end included */
     (void)snprintf(cut, sizeof(cut), "%s", name);
     (void)pthread_setname_np(pthread_self(), cut);
-}
-
-int demit_os_peer(int socket_fd, demit_peer_t *peer)
-{
-    struct ucred credentials;
-    socklen_t size = sizeof(credentials);
-    if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
-        return errno;
-    }
-    if (credentials.uid == (uid_t)-1) {
-        return ENOTCONN;
-    }
-    *peer = (demit_peer_t){.uid = credentials.uid, .gid = credentials.gid, .pid = credentials.pid};
-    return 0;
 }

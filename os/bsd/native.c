@@ -131,6 +131,11 @@ bool os_check_root(const demit_identity_t *identity, char *why_not, size_t size)
     return geteuid() == 0;
 }
 
+bool os_check_groups(const demit_identity_t *identity, char *why_not, size_t size)
+{
+    return os_step_groups_allowed(why_not, size) && os_check_root(identity, why_not, size);
+}
+
 bool os_check_gid(const demit_identity_t *identity, char *why_not, size_t size)
 {
     return (getgid() == identity->gid && getegid() == identity->gid) || os_check_root(identity, why_not, size);

@@ -27,12 +27,6 @@ bool os_host_read(const char *path, char *text, size_t size)
     return true;
 }
 
-bool os_host_allows_setgroups(void)
-{
-    char text[16];
-    return !os_host_read("/proc/self/setgroups", text, sizeof(text)) || strcmp(text, "deny") != 0;
-}
-
 /* One line of "INSIDE OUTSIDE COUNT": user_namespaces(7). */
 typedef struct mapping {
     unsigned long inside, outside, count;

@@ -1,5 +1,6 @@
 /* Linux's share of an identity: what to keep, what the kernel must say afterwards, and the attempts to regain. */
 #include "os/linux/native.h"
+#include "os/linux/namespace.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,7 @@ int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_
     }
     native->status_fd = -1;
     identity->native = native;
+    os_namespace_look();
     if (request->privileges != NULL) {
         os_tell(warnings, "Privileges is ignored on Linux; Capabilities is its counterpart");
     }
@@ -160,6 +162,11 @@ bool os_backend_has_power(os_power_t power)
     }
     os_status_free(&now);
     return os_capset_has(now.caps.effective, capability_for(power));
+}
+
+bool os_backend_denies_groups(void)
+{
+    return os_namespace_denies_setgroups();
 }
 
 bool os_backend_keeps_power(const demit_identity_t *identity, os_power_t power)

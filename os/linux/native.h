@@ -96,8 +96,7 @@ long os_session_keyring(void);
 
 /* Who most likely took CAPABILITY away from this process. */
 void os_host_blame(int capability, char *text, size_t size);
-/* Whether the user namespace forbids setgroups(2), and whether it maps an id. True also where it cannot be read. */
-bool os_host_allows_setgroups(void);
+/* Whether the user namespace maps an id. True also where it cannot be read. */
 bool os_host_maps_uid(uid_t uid);
 bool os_host_maps_gid(gid_t gid);
 /* Reads the beginning of a small file below /proc, without its last newline. False: it cannot be read. */

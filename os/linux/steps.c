@@ -36,11 +36,7 @@ static bool have_effective(int capability, const char *what_for, char *why_not, 
 
 static bool check_groups(const demit_identity_t *identity, char *why_not, size_t size)
 {
-    if (!os_host_allows_setgroups()) {
-        os_append(why_not, size,
-                  "this user namespace denies setgroups (/proc/self/setgroups is \"deny\"), so inherited "
-                  "groups cannot be dropped; map the ids with newuidmap and newgidmap, or start "
-                  "demitd as an ordinary user");
+    if (!os_step_groups_allowed(why_not, size)) {
         return false;
     }
     for (size_t i = 0; i < identity->group_count; i++) {
@@ -281,6 +277,7 @@ const os_step_t os_backend_steps[] = {
     {"descriptors", "", os_step_has_jail, os_step_describe_descriptors, os_step_check_descriptors, NULL, NULL},
     {"setgroups", "CAP_SETGID", os_step_sets_groups, os_step_describe_groups, check_groups, os_step_run_groups,
      blame_kernel},
+    {"inherited groups", "", os_step_waives_groups, os_step_describe_inherited, NULL, NULL, NULL},
     {"setresgid", "CAP_SETGID", NULL, os_step_describe_gid, check_gid, os_step_run_gid, blame_kernel},
     {"chroot", "CAP_SYS_CHROOT", os_step_has_jail, os_step_describe_chroot, check_chroot, os_step_run_chroot,
      blame_kernel},

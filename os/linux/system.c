@@ -14,7 +14,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -153,21 +152,6 @@ int os_backend_open_below(int directory_fd, const char *relative, int flags, mod
 }
 
 /* ---- the rest ---- */
-
-int demit_os_peer(int socket_fd, demit_peer_t *peer)
-{
-    struct ucred credentials;
-    socklen_t size = sizeof(credentials);
-    if (getsockopt(socket_fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
-        return errno;
-    }
-    /* Of a socket that is not connected, or no Unix socket, the kernel tells uid -1: unix(7). */
-    if (credentials.uid == (uid_t)-1) {
-        return ENOTCONN;
-    }
-    *peer = (demit_peer_t){.uid = credentials.uid, .gid = credentials.gid, .pid = credentials.pid};
-    return 0;
-}
 
 unsigned demit_os_processors(void)
 {

@@ -24,6 +24,8 @@ void os_backend_free(os_native_t *native);
 
 /* Whether this process, now, has POWER. */
 bool os_backend_has_power(os_power_t power);
+/* Whether this kernel denies setgroups(2) here to everybody, root included. */
+bool os_backend_denies_groups(void);
 /* Whether IDENTITY keeps POWER on purpose. */
 bool os_backend_keeps_power(const demit_identity_t *identity, os_power_t power);
 /* Names what is kept, for the summary: "cap_net_bind_service", "all", "-". */

@@ -288,8 +288,8 @@ void demit_identity_summary(const demit_identity_t *identity, char *line, size_t
     os_backend_kept(identity, kept, sizeof(kept));
     (void)snprintf(line, size, "user=");
     append_escaped(line, size, identity->user_name);
-    os_append(line, size, " uid=%lu gid=%lu groups=%s kept=%s chroot=", (unsigned long)identity->uid,
-              (unsigned long)identity->gid, list, kept);
+    os_append(line, size, " uid=%lu gid=%lu groups=%s%s kept=%s chroot=", (unsigned long)identity->uid,
+              (unsigned long)identity->gid, identity->waives_groups ? "inherited:" : "", list, kept);
     append_escaped(line, size, identity->jail != NULL ? identity->jail : "-");
     os_append(line, size, " backend=%s", os_backend_name);
 }

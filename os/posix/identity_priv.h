@@ -30,8 +30,9 @@ struct demit_identity {
     char *user_name, *group_name; /* for people; the number if there is no name */
     gid_t *groups;                /* supplementary: sorted, each once, GID never among them */
     size_t group_count;
-    bool sets_groups; /* false: not allowed to, GROUPS are those that were found */
-    char *jail;       /* chroot; NULL: none */
+    bool sets_groups;   /* false: not allowed to, GROUPS are those that were found */
+    bool waives_groups; /* not allowed to, and Allow_Inherited_Groups accepts it */
+    char *jail;         /* chroot; NULL: none */
     dev_t jail_device;
     ino_t jail_inode;
     os_native_t *native;
@@ -76,6 +77,10 @@ void os_step_describe_threads(const demit_identity_t *identity, char *what, size
 bool os_step_check_threads(const demit_identity_t *identity, char *why_not, size_t size);
 void os_step_describe_descriptors(const demit_identity_t *identity, char *what, size_t size);
 bool os_step_check_descriptors(const demit_identity_t *identity, char *why_not, size_t size);
+bool os_step_waives_groups(const demit_identity_t *identity);
+void os_step_describe_inherited(const demit_identity_t *identity, char *what, size_t size);
+/* False with the reason if setgroups(2) is denied to everybody here. */
+bool os_step_groups_allowed(char *why_not, size_t size);
 void os_step_describe_groups(const demit_identity_t *identity, char *what, size_t size);
 int os_step_run_groups(const demit_identity_t *identity);
 void os_step_describe_gid(const demit_identity_t *identity, char *what, size_t size);

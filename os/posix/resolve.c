@@ -200,6 +200,19 @@ static void forget_group(os_groups_t *groups, gid_t gid)
     groups->count = kept;
 }
 
+static void warn_of_kept_group(const demit_identity_t *identity, gid_t gid, const os_sink_t *warnings)
+{
+    if (identity->waives_groups) {
+        os_tell(warnings,
+                "supplementary group %lu stays: this user namespace denies setgroups, and Allow_Inherited_Groups "
+                "accepts it",
+                (unsigned long)gid);
+    } else {
+        os_tell(warnings, "supplementary group %lu stays: demitd was not started as root and cannot drop it",
+                (unsigned long)gid);
+    }
+}
+
 /* Who may not call setgroups keeps what he was started with: that must hold what was asked, and is told otherwise. */
 static int keep_found_groups(demit_identity_t *identity, const os_groups_t *listed, const os_sink_t *warnings,
                              demit_os_error_t *error)
@@ -216,14 +229,14 @@ static int keep_found_groups(demit_identity_t *identity, const os_groups_t *list
         if (!os_groups_have(&found, listed->ids[i])) {
             return os_fail(error, 0, "Supplemental_Groups",
                            "group %lu is asked for, but demitd was started without it and may not add it: start it "
-                           "as root, or with that group (systemd: SupplementaryGroups=)",
-                           (unsigned long)listed->ids[i]);
+                           "%sor with that group (systemd: SupplementaryGroups=)",
+                           (unsigned long)listed->ids[i],
+                           identity->waives_groups ? "in a user namespace that allows setgroups, " : "as root, ");
         }
     }
     for (size_t i = 0; i < found.count; i++) {
         if (!os_groups_have(listed, found.ids[i])) {
-            os_tell(warnings, "supplementary group %lu stays: demitd was not started as root and cannot drop it",
-                    (unsigned long)found.ids[i]);
+            warn_of_kept_group(identity, found.ids[i], warnings);
         }
     }
     return 0;
@@ -239,7 +252,13 @@ static int resolve_groups(demit_identity_t *identity, const demit_identity_reque
         return code;
     }
     forget_group(&listed, identity->gid);
-    identity->sets_groups = identity->start == OS_START_ROOT || os_backend_has_power(OS_POWER_SET_GID);
+    bool may_set = identity->start == OS_START_ROOT || os_backend_has_power(OS_POWER_SET_GID);
+    identity->waives_groups = may_set && request->allow_inherited_groups && os_backend_denies_groups();
+    identity->sets_groups = may_set && !identity->waives_groups;
+    if (identity->waives_groups) {
+        os_tell(warnings, "Allow_Inherited_Groups: this user namespace denies setgroups, so the supplementary groups "
+                          "of whoever started demitd are not dropped");
+    }
     if (!identity->sets_groups) {
         code = keep_found_groups(identity, &listed, warnings, error);
         free(listed.ids);

@@ -19,6 +19,11 @@ bool os_step_sets_groups(const demit_identity_t *identity)
     return identity->sets_groups;
 }
 
+bool os_step_waives_groups(const demit_identity_t *identity)
+{
+    return identity->waives_groups;
+}
+
 /*
  * One thread. On Linux privileges belong to threads: libc spreads setresuid() over all of them, but nobody does so for
  * capabilities, and a thread that already runs would keep every one of them.
@@ -93,6 +98,27 @@ void os_step_describe_groups(const demit_identity_t *identity, char *what, size_
     os_groups_t groups = os_identity_groups(identity);
     os_groups_format(&groups, list, sizeof(list));
     os_append(what, size, "supplementary groups: %s", groups.count > 0 ? list : "none");
+}
+
+void os_step_describe_inherited(const demit_identity_t *identity, char *what, size_t size)
+{
+    char list[OS_TEXT_MAX];
+    os_groups_t groups = os_identity_groups(identity);
+    os_groups_format(&groups, list, sizeof(list));
+    os_append(what, size, "setgroups is denied here; Allow_Inherited_Groups keeps the groups found: %s",
+              groups.count > 0 ? list : "none");
+}
+
+bool os_step_groups_allowed(char *why_not, size_t size)
+{
+    if (!os_backend_denies_groups()) {
+        return true;
+    }
+    os_append(why_not, size,
+              "this user namespace denies setgroups (/proc/self/setgroups is \"deny\"), so inherited groups cannot be "
+              "dropped; map the ids with newuidmap and newgidmap, start demitd as an ordinary user, or set "
+              "Allow_Inherited_Groups = true in the Security scope to go on with them");
+    return false;
 }
 
 int os_step_run_groups(const demit_identity_t *identity)

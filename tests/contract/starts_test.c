@@ -11,10 +11,13 @@
 #include <linux/capability.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -196,6 +199,221 @@ static void test_ambient_capabilities_are_trimmed(void **state)
 {
     (void)state;
     in_child(ambient_body, ambient_look);
+}
+
+/* ---- a user namespace that denies setgroups ---- */
+
+enum { FOREIGN = 65300, NOBODY = 65534 }; /* without a number inside */
+
+/*
+ * In the child: enters a user namespace where ids up to 64999 are those of the host, and nobody may call setgroups.
+ * Its maps are written from outside, as newuidmap does, so that it may become another user all the same.
+ */
+static void enter_namespace_without_setgroups(void)
+{
+    const gid_t groups[] = {27, 44};
+    char path[64];
+    int ends[2], status = 0;
+    char byte = 0;
+    CHECK(setgroups(2, groups) == 0 && pipe(ends) == 0);
+    pid_t self = getpid(), writer = fork();
+    CHECK(writer >= 0);
+    if (writer == 0) {
+        CHECK(read(ends[0], &byte, 1) == 1);
+        static const char *const lines[][2] = {
+            {"setgroups", "deny"}, {"uid_map", "0 0 65000"}, {"gid_map", "0 0 65000"}};
+        for (size_t i = 0; i < 3; i++) {
+            (void)snprintf(path, sizeof(path), "/proc/%ld/%s", (long)self, lines[i][0]);
+            write_text(path, lines[i][1]);
+        }
+        _exit(0);
+    }
+    if (unshare(CLONE_NEWUSER) != 0) {
+        child_skips("this host allows no user namespaces");
+    }
+    CHECK(write(ends[1], "G", 1) == 1);
+    CHECK(waitpid(writer, &status, 0) == writer && status == 0);
+    CHECK(close(ends[0]) == 0 && close(ends[1]) == 0);
+}
+
+static void keep_kept_groups(void *baton, const demit_identity_step_t *step)
+{
+    if (strcmp(step->name, "inherited groups") == 0) {
+        keep_line(baton, step->what);
+    }
+    CHECK(strcmp(step->name, "setgroups") != 0);
+}
+
+static void waived_groups_body(void)
+{
+    demit_identity_request_t request = stranger;
+    lines_t warnings = {0}, steps = {0}, drift = {0};
+    demit_os_error_t error = {0};
+    char summary[512];
+    enter_namespace_without_setgroups();
+    request.allow_inherited_groups = true;
+    const demit_identity_t *identity = resolved(&request, &warnings);
+    CHECK_HOLDS(warnings.text, "Allow_Inherited_Groups");
+    CHECK_HOLDS(warnings.text, "group 27 stays");
+    demit_identity_explain(identity, keep_kept_groups, &steps);
+    CHECK_HOLDS(steps.text, "27 44");
+    CHECK(demit_identity_assume(identity, &error) == 0);
+    if (demit_identity_verify(identity, &error) != 0) {
+        child_failed(__FILE__, __LINE__, error.text);
+    }
+    demit_identity_summary(identity, summary, sizeof(summary));
+    CHECK_HOLDS(summary, "groups=inherited:27,44 ");
+    CHECK(demit_identity_audit(identity, keep_line, &drift) == 0);
+}
+
+static void waived_groups_look(pid_t child)
+{
+    assert_held(child, STRANGER, STRANGER, "27 44", 0);
+}
+
+static void unwaived_groups_body(void)
+{
+    demit_os_error_t error = {0};
+    enter_namespace_without_setgroups();
+    const demit_identity_t *identity = resolved(&stranger, NULL);
+    CHECK(demit_identity_assume(identity, &error) != 0);
+    CHECK(strcmp(error.step, "setgroups") == 0 && getuid() == 0);
+    CHECK_HOLDS(error.text, "Allow_Inherited_Groups = true");
+}
+
+/* A group that is asked for and was not inherited cannot be had; and where setgroups works, the waiver waives nothing.
+ */
+static void waiver_has_limits_body(void)
+{
+    static const char *const missing[] = {"29"};
+    demit_identity_request_t request = stranger;
+    demit_identity_t *identity = NULL;
+    demit_os_error_t error = {0};
+    enter_namespace_without_setgroups();
+    request.allow_inherited_groups = true;
+    request.supplemental_groups = missing;
+    request.supplemental_group_count = 1;
+    CHECK(demit_identity_resolve(&identity, &request, NULL, NULL, &error) != 0);
+    CHECK_HOLDS(error.text, "group 29");
+}
+
+static void needless_waiver_body(void)
+{
+    const gid_t inherited[] = {27, 44};
+    demit_identity_request_t request = stranger;
+    char summary[512];
+    CHECK(setgroups(2, inherited) == 0);
+    request.allow_inherited_groups = true;
+    const demit_identity_t *identity = assumed(&request);
+    CHECK(getgroups(0, NULL) == 0);
+    demit_identity_summary(identity, summary, sizeof(summary));
+    CHECK_HOLDS(summary, "groups=- ");
+}
+
+static void test_inherited_groups_stay_by_an_explicit_waiver_only(void **state)
+{
+    (void)state;
+    in_child(waived_groups_body, waived_groups_look);
+    in_child(unwaived_groups_body, NULL);
+    in_child(waiver_has_limits_body, NULL);
+    in_child(needless_waiver_body, NULL);
+}
+
+/* ---- peers from outside the user namespace ---- */
+
+/* In a child of the host's: connects to NAME, an abstract Unix socket, as UID and GID, and waits for its end. */
+static _Noreturn void connect_as(int go_fd, uid_t uid, gid_t gid)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0demit-contract-peer"};
+    char byte = 0;
+    CHECK(setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
+    CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0); /* a case that fails must not wait for its peers */
+    CHECK(read(go_fd, &byte, 1) == 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
+    (void)!read(fd, &byte, 1);
+    _exit(0);
+}
+
+static demit_peer_t peer_as(int listener, int go_fd)
+{
+    demit_peer_t peer = {0};
+    CHECK(write(go_fd, "G", 1) == 1);
+    int fd = accept(listener, NULL, NULL);
+    CHECK(fd >= 0 && demit_os_peer(fd, &peer) == 0);
+    (void)close(fd);
+    return peer;
+}
+
+/* 65534 is what the kernel shows of those who have no number here, and "nobody" is an account like any other. */
+static void unmapped_peer_body(void)
+{
+    static const struct {
+        uid_t uid, shown_uid;
+        gid_t gid, shown_gid;
+    } peers[] = {
+        {STRANGER, STRANGER, STRANGER, STRANGER},
+        {FOREIGN, (uid_t)-1, FOREIGN, (gid_t)-1},
+        {STRANGER, STRANGER, FOREIGN, (gid_t)-1},
+        {NOBODY, (uid_t)-1, NOBODY, (gid_t)-1}, /* cannot be told from the others */
+    };
+    enum { PEERS = sizeof(peers) / sizeof(peers[0]) };
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0demit-contract-peer"};
+    int go[PEERS][2];
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(listener >= 0 && bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0);
+    CHECK(listen(listener, 5) == 0);
+    for (size_t i = 0; i < PEERS; i++) {
+        CHECK(pipe(go[i]) == 0);
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            connect_as(go[i][0], peers[i].uid, peers[i].gid);
+        }
+    }
+    enter_namespace_without_setgroups();
+    for (size_t i = 0; i < PEERS; i++) {
+        demit_peer_t peer = peer_as(listener, go[i][1]);
+        CHECK(peer.uid == peers[i].shown_uid && peer.gid == peers[i].shown_gid);
+    }
+}
+
+static bool host_maps_everybody(void)
+{
+    char line[128] = "";
+    unsigned long inside = 1, outside = 1, count = 0;
+    int fd = open("/proc/self/uid_map", O_RDONLY);
+    CHECK(fd >= 0 && read(fd, line, sizeof(line) - 1) > 0);
+    CHECK(sscanf(line, "%lu %lu %lu", &inside, &outside, &count) == 3);
+    return count == UINT32_MAX;
+}
+
+/* In the host's own namespace it is an account that may be allowed like every other. */
+static void mapped_nobody_body(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0demit-contract-peer"};
+    int go[2];
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(listener >= 0 && bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0);
+    CHECK(listen(listener, 5) == 0 && pipe(go) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        connect_as(go[0], NOBODY, NOBODY);
+    }
+    demit_peer_t peer = peer_as(listener, go[1]);
+    if (host_maps_everybody()) {
+        CHECK(peer.uid == NOBODY && peer.gid == NOBODY);
+    } else {
+        CHECK(peer.uid == (uid_t)-1 && peer.gid == (gid_t)-1);
+    }
+}
+
+static void test_a_peer_without_a_number_here_is_nobody(void **state)
+{
+    (void)state;
+    in_child(unmapped_peer_body, NULL);
+    in_child(mapped_nobody_body, NULL);
 }
 
 /* ---- telling ---- */
@@ -405,6 +623,8 @@ int main(void)
         cmocka_unit_test(test_a_saved_root_is_closed),
         cmocka_unit_test(test_a_start_as_the_configured_user_trims),
         cmocka_unit_test(test_an_ordinary_user_cannot_become_another),
+        cmocka_unit_test(test_inherited_groups_stay_by_an_explicit_waiver_only),
+        cmocka_unit_test(test_a_peer_without_a_number_here_is_nobody),
         cmocka_unit_test(test_explain_changes_nothing),
         cmocka_unit_test(test_report_tells_of_oneself_and_of_others),
         cmocka_unit_test(test_audit_finds_drift),
