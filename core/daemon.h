@@ -21,7 +21,8 @@ typedef struct demit_bound {
     apr_pool_t *pool;                      /* its own, and what it lives in */
     apr_socket_t *socket;                  /* NULL: closed */
     const demit_listen_settings_t *listen; /* of the daemon's settings */
-    demit_unix_socket_t unix_socket;       /* its path is NULL for TCP */
+    demit_unix_socket_t unix_socket;       /* its path is NULL unless we made it: TCP, or inherited */
+    bool is_inherited;                     /* the supervisor's */
     bool is_console;                       /* a control listener: it stands in the main thread's loop */
     bool is_wanted;                        /* it stands in the daemon's BOUND */
     unsigned leaves;                       /* reloads that took it out, of which not every loop has heard */
@@ -40,6 +41,8 @@ typedef struct demit_daemon {
     uint32_t descriptors;        /* how many the host allows */
     apr_array_header_t *bound;   /* demit_bound_t *: all that is listened at */
     apr_array_header_t *leaving; /* demit_bound_t * with LEAVES: to be closed, unless another reload wants it again */
+    demit_os_inherited_t inherited;
+    apr_array_header_t *unclaimed; /* const char *: what was inherited and no Listen wants */
     int pid_file_fd;
     const char *start_directory; /* the working directory of the start; relative paths are below it */
 
@@ -86,8 +89,25 @@ int demit_assume_identity(demit_daemon_t *daemon);
 /* event=identity, and what resolving it warned about. */
 void demit_log_identity(const demit_daemon_t *daemon);
 
+/* PATH as root sees it before chroot, when it will be looked up inside the jail later. */
+const char *demit_outside_jail(const demit_daemon_t *daemon, const char *path);
+
+/* ---- sockets of the supervisor: adopt.c -------------------------------------------------------------------------- */
+/*
+ * Takes every inherited socket that stands at the address of a Listen into daemon->bound, and closes the others. A
+ * start without root thereby serves port 25.
+ */
+int demit_adopt_listeners(demit_daemon_t *daemon);
+/* Whether LISTEN has a socket already. */
+bool demit_is_bound(const demit_daemon_t *daemon, const demit_listen_settings_t *listen);
+/* Warns of those that were closed, when the log is open. */
+void demit_log_unclaimed(const demit_daemon_t *daemon);
+
 /* ---- sockets: listen.c ------------------------------------------------------------------------------------------- */
-/* Binds every TCP port; no client can connect before demit_start_listening(). Unix sockets need no root. */
+/* The options of a Listen that a bound socket takes, too; non-blocking. */
+apr_status_t demit_set_listener_options(apr_socket_t *socket, const demit_listen_settings_t *listen);
+/* Binds every TCP port that was not inherited; no client can connect before demit_start_listening(). Unix sockets need
+ * no root. */
 int demit_bind_listeners(demit_daemon_t *daemon);
 void demit_close_listeners(demit_daemon_t *daemon);
 int demit_start_listening(demit_daemon_t *daemon);
@@ -108,6 +128,9 @@ int demit_bound_open(demit_bound_t **bound, demit_daemon_t *daemon, const demit_
 /* Has a TCP socket listen, or a listening socket take another backlog. As demit_bound_open(). */
 int demit_bound_listen(demit_daemon_t *daemon, demit_bound_t *bound, const demit_listen_settings_t *listen,
                        demit_error_text_t *error) __attribute__((warn_unused_result));
+/* A bound of LISTEN that has no socket yet. */
+apr_status_t demit_bound_make(demit_bound_t **bound, demit_daemon_t *daemon, const demit_listen_settings_t *listen)
+    __attribute__((warn_unused_result));
 /* Closes the socket, and frees BOUND. */
 void demit_bound_close(demit_bound_t *bound);
 /* The acceptor for BOUND by its LISTEN of SETTINGS; lives as long as those. */

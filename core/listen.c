@@ -117,14 +117,11 @@ static int say_failed(const demit_daemon_t *daemon, const demit_listen_settings_
 
 /* ---- one socket -------------------------------------------------------------------------------------------------- */
 
-static apr_status_t set_options(apr_socket_t *socket, const demit_listen_settings_t *listen)
+apr_status_t demit_set_listener_options(apr_socket_t *socket, const demit_listen_settings_t *listen)
 {
-    apr_status_t status = apr_socket_opt_set(socket, APR_SO_REUSEADDR, 1);
+    apr_status_t status = APR_SUCCESS;
 
-    if (status == APR_SUCCESS && listen->ipv6) {
-        status = apr_socket_opt_set(socket, APR_IPV6_V6ONLY, 1);
-    }
-    if (status == APR_SUCCESS && listen->tcp_recv_buffer_bytes > 0) {
+    if (listen->tcp_recv_buffer_bytes > 0) {
         status = apr_socket_opt_set(socket, APR_SO_RCVBUF, listen->tcp_recv_buffer_bytes);
     }
     if (status == APR_SUCCESS && listen->tcp_send_buffer_bytes > 0) {
@@ -148,7 +145,13 @@ static apr_status_t bind_tcp(demit_bound_t *bound)
         status = apr_socket_create(&bound->socket, family, SOCK_STREAM, APR_PROTO_TCP, bound->pool);
     }
     if (status == APR_SUCCESS) {
-        status = set_options(bound->socket, listen);
+        status = apr_socket_opt_set(bound->socket, APR_SO_REUSEADDR, 1);
+    }
+    if (status == APR_SUCCESS && listen->ipv6) {
+        status = apr_socket_opt_set(bound->socket, APR_IPV6_V6ONLY, 1);
+    }
+    if (status == APR_SUCCESS) {
+        status = demit_set_listener_options(bound->socket, listen);
     }
     return status == APR_SUCCESS ? apr_socket_bind(bound->socket, address) : status;
 }
@@ -170,19 +173,30 @@ static int open_unix(demit_bound_t *bound, demit_error_text_t *error)
     return 0;
 }
 
+apr_status_t demit_bound_make(demit_bound_t **bound, demit_daemon_t *daemon, const demit_listen_settings_t *listen)
+{
+    apr_pool_t *pool;
+    const apr_status_t status = apr_pool_create(&pool, daemon->pool);
+
+    if (status == APR_SUCCESS) {
+        apr_pool_tag(pool, "listener");
+        *bound = apr_pcalloc(pool, sizeof(**bound));
+        **bound = (demit_bound_t){.pool = pool, .listen = listen, .is_wanted = true};
+    }
+    return status;
+}
+
 int demit_bound_open(demit_bound_t **bound, demit_daemon_t *daemon, const demit_listen_settings_t *listen,
                      bool is_console, demit_error_text_t *error)
 {
-    apr_pool_t *pool;
-    apr_status_t status = apr_pool_create(&pool, daemon->pool);
+    demit_bound_t *made;
+    apr_status_t status = demit_bound_make(&made, daemon, listen);
+    int code = 0;
 
     if (status != APR_SUCCESS) {
         return say_failed(daemon, listen, status, error);
     }
-    apr_pool_tag(pool, "listener");
-    demit_bound_t *made = apr_pcalloc(pool, sizeof(*made));
-    *made = (demit_bound_t){.pool = pool, .listen = listen, .is_console = is_console, .is_wanted = true};
-    int code = 0;
+    made->is_console = is_console;
     if (listen->unix_path != NULL) {
         code = open_unix(made, error);
     } else {
@@ -190,7 +204,7 @@ int demit_bound_open(demit_bound_t **bound, demit_daemon_t *daemon, const demit_
         code = status == APR_SUCCESS ? 0 : say_failed(daemon, listen, status, error);
     }
     if (code != 0) {
-        apr_pool_destroy(pool); /* and with it the socket */
+        apr_pool_destroy(made->pool); /* and with it the socket */
         return code;
     }
     *bound = made;
@@ -245,7 +259,7 @@ static int open_some(demit_daemon_t *daemon, const apr_array_header_t *listeners
     for (int i = 0; i < listeners->nelts; i++) {
         const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
         demit_bound_t *bound;
-        if (!listen->enable || (listen->unix_path != NULL) != is_unix) {
+        if (!listen->enable || (listen->unix_path != NULL) != is_unix || demit_is_bound(daemon, listen)) {
             continue;
         }
         const int code = demit_bound_open(&bound, daemon, listen, is_console, &error);
@@ -263,7 +277,10 @@ int demit_bind_listeners(demit_daemon_t *daemon)
 
     daemon->bound = apr_array_make(daemon->pool, listeners->nelts + 1, sizeof(demit_bound_t *));
     daemon->leaving = apr_array_make(daemon->pool, 4, sizeof(demit_bound_t *));
-    const int code = open_some(daemon, listeners, false, false);
+    int code = demit_adopt_listeners(daemon);
+    if (code == 0) {
+        code = open_some(daemon, listeners, false, false);
+    }
     if (code != 0) {
         demit_close_listeners(daemon);
     }
@@ -322,11 +339,13 @@ int demit_start_listening(demit_daemon_t *daemon)
     if (code == 0) {
         code = open_some(daemon, daemon->settings->listeners, true, false);
     }
+    demit_log_unclaimed(daemon);
     for (int i = 0; code == 0 && i < daemon->bound->nelts; i++) {
         demit_bound_t *bound = APR_ARRAY_IDX(daemon->bound, i, demit_bound_t *);
         code = begin_listening(daemon, bound);
         if (code == 0) {
-            demit_log(DEMIT_LOG_INFO, "listening", "address=%s", bound->listen->title);
+            demit_log(DEMIT_LOG_INFO, "listening", "address=%s%s", bound->listen->title,
+                      bound->is_inherited ? " inherited=yes" : "");
         }
     }
     return code;

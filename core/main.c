@@ -11,9 +11,12 @@
 
 static int tidy_process(demit_daemon_t *daemon)
 {
-    const int error = demit_os_tidy_process();
+    demit_os_error_t wrong;
 
-    (void)daemon;
+    if (demit_os_inherit(&daemon->inherited, &wrong) != 0) {
+        return demit_start_failed(EX_USAGE, "%s", wrong.text);
+    }
+    const int error = demit_os_tidy_process(&daemon->inherited);
     return error == 0 ? 0 : demit_start_failed(EX_OSERR, "the process could not be tidied: errno %d", error);
 }
 

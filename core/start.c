@@ -212,8 +212,7 @@ int demit_raise_limits(demit_daemon_t *daemon)
     return 0;
 }
 
-/* PATH as root sees it now, when it will be looked up inside the jail later. */
-static const char *outside_jail(const demit_daemon_t *daemon, const char *path)
+const char *demit_outside_jail(const demit_daemon_t *daemon, const char *path)
 {
     const char *jail = demit_identity_chroot(daemon->identity);
 
@@ -231,7 +230,7 @@ static int make_directory(demit_daemon_t *daemon, const char *path, mode_t mode)
 {
     demit_os_error_t error;
 
-    if (demit_os_make_directory(outside_jail(daemon, path), mode, demit_identity_uid(daemon->identity),
+    if (demit_os_make_directory(demit_outside_jail(daemon, path), mode, demit_identity_uid(daemon->identity),
                                 demit_identity_gid(daemon->identity), &error) != 0) {
         return demit_start_failed(EX_CANTCREAT, "%s: %s", error.step, error.text);
     }

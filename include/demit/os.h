@@ -216,15 +216,57 @@ int demit_os_group_resolve(demit_os_group_t **group, const char *name, demit_os_
 bool demit_os_group_has(const demit_os_group_t *group, uid_t uid, gid_t gid);
 void demit_os_group_free(demit_os_group_t *group);
 
+/* ---- listening sockets of the supervisor ------------------------------------------------------------------------- */
+
+/* Sockets that were open before demitd was: descriptors FIRST to FIRST + COUNT - 1. */
+typedef struct demit_os_inherited {
+    int first;
+    unsigned count;
+    const char *names; /* LISTEN_FDNAMES, or NULL */
+} demit_os_inherited_t;
+
+/*
+ * Finds the listening sockets that whoever started demitd passes on, and makes them non-blocking and close-on-exec:
+ * those that LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES announce, sd_listen_fds(3); and descriptor 0 if it is a
+ * listening stream socket, as inetd(8) (SMF's too) passes that of a "wait" service; /dev/null takes its place on 0 to
+ * 2. An error names the variable or the descriptor: a number that is none, a descriptor that is not open, is no stream
+ * socket, or does not listen. First of all calls, before any fork: LISTEN_PID is compared with this process.
+ */
+int demit_os_inherit(demit_os_inherited_t *inherited, demit_os_error_t *error) DEMIT_CHECKED;
+
+typedef enum demit_listener_family {
+    DEMIT_LISTENER_IPV4,
+    DEMIT_LISTENER_IPV6,
+    DEMIT_LISTENER_UNIX
+} demit_listener_family_t;
+typedef struct demit_os_listener {
+    int fd;
+    char what[96];  /* "descriptor 3 (smtp)" */
+    char text[128]; /* "127.0.0.1:25", "[::]:25", "/run/smtp.sock" */
+    demit_listener_family_t family;
+    char host[46]; /* numeric; "" for a Unix socket */
+    uint16_t port;
+    char path[109];      /* as it was bound; "" for none */
+    bool takes_ipv4_too; /* IPv6, every address, without IPV6_V6ONLY */
+} demit_os_listener_t;
+/* Looks at the INDEXth of INHERITED. EAFNOSUPPORT: neither IP nor Unix. */
+int demit_os_inherited_look(const demit_os_inherited_t *inherited, unsigned index,
+                            demit_os_listener_t *listener) DEMIT_CHECKED;
+/* Whether LISTENER stands at exactly this address. HOST NULL: every address of the family; a Unix socket's: its path.
+ */
+bool demit_os_listener_is(const demit_os_listener_t *listener, demit_listener_family_t family, const char *host,
+                          uint16_t port);
+
 /* ---- the start --------------------------------------------------------------------------------------------------- */
 
 /*
- * Descriptors 0 to 2 open (on /dev/null if they were not), every other closed; environment reduced to a list (PATH,
+ * Descriptors 0 to 2 open (on /dev/null if they were not), every other closed but INHERITED (NULL: none); environment
+ * reduced to a list (PATH,
  * LANG, LC_*, TZ, NOTIFY_SOCKET, WATCHDOG_*); umask 077; SIGPIPE ignored, no signal blocked; no controlling terminal,
  * unless it leads the session; the time zone loaded. The locale stays "C": no parser and no number of demit's depends
  * on where it was started.
  */
-int demit_os_tidy_process(void) DEMIT_CHECKED;
+int demit_os_tidy_process(const demit_os_inherited_t *inherited) DEMIT_CHECKED;
 
 /* Forks once, before anything is opened; the parent waits for demit_os_detach_finish() or the child's end. */
 typedef struct demit_os_detach {

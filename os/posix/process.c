@@ -91,11 +91,11 @@ static int leave_terminal(void)
     return code;
 }
 
-int demit_os_tidy_process(void)
+int demit_os_tidy_process(const demit_os_inherited_t *inherited)
 {
     int code = open_standard_descriptors();
     if (code == 0) {
-        code = os_backend_close_from(3);
+        code = os_backend_close_from(inherited != NULL ? inherited->first + (int)inherited->count : 3);
     }
     if (code == 0) {
         code = reset_signals();

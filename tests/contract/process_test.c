@@ -51,7 +51,7 @@ static _Noreturn void in_terminal(void)
 {
     CHECK(signal(SIGINT, SIG_DFL) != SIG_ERR);
     CHECK(open("/dev/tty", O_RDWR) >= 0);
-    CHECK(demit_os_tidy_process() == 0);
+    CHECK(demit_os_tidy_process(NULL) == 0);
     CHECK(open("/dev/tty", O_RDWR) < 0 && errno == ENXIO);
     CHECK(setgid(STRANGER) == 0 && setuid(STRANGER) == 0);
     CHECK(ioctl(0, TIOCSTI, "x") != 0);
@@ -100,7 +100,7 @@ static void tidy_body(void)
     (void)close(1);
     CHECK(sigfillset(&blocked) == 0 && sigprocmask(SIG_SETMASK, &blocked, NULL) == 0);
     CHECK(signal(SIGCHLD, SIG_IGN) != SIG_ERR);
-    int code = demit_os_tidy_process();
+    int code = demit_os_tidy_process(NULL);
     CHECK(code == 0);
     CHECK(stat("/dev/null", &null_device) == 0);
     for (int fd = 0; fd <= 1; fd++) {

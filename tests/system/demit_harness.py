@@ -268,24 +268,26 @@ def first_report(log):
 class Daemon:
     """demitd in the foreground, logging to a file that is its standard error."""
 
-    def __init__(self, site, config, wrapper=(), extra_groups=None):
+    def __init__(self, site, config, wrapper=(), environment=None, **popen):
+        """ENVIRONMENT is added to the daemon's; POPEN are further options of subprocess.Popen, None being its default."""
         self.site = site
         self.config_path = site.write("demit.conf", config)
         self.log_path = site.path("stderr.log")
+        self.program = program("DEMITD", "the daemon")
         self.wrapper = list(wrapper)
-        self.extra_groups = extra_groups
+        self.environment = environment or {}
+        self.popen = {name: value for name, value in popen.items() if value is not None}
         self.process = None
 
     def start(self, ready=True):
         log = open(self.log_path, "ab")  # noqa: SIM115: the child's for life
-        options = {"extra_groups": self.extra_groups} if self.extra_groups is not None else {}
+        options = {"stdin": subprocess.DEVNULL} | self.popen
         with log:
             self.process = subprocess.Popen(
-                [*self.wrapper, *VALGRIND, program("DEMITD", "the daemon"), "-c", self.config_path, "-d"],
-                stdin=subprocess.DEVNULL,
+                [*self.wrapper, *VALGRIND, self.program, "-c", self.config_path, "-d"],
                 stdout=log,
                 stderr=log,
-                env=daemon_environment(),
+                env=daemon_environment() | self.environment,
                 **options,
             )
         if ready:
