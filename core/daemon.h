@@ -60,6 +60,7 @@ typedef struct demit_daemon {
     demit_loop_t **loops;
     uint32_t loop_count;
 
+    int64_t watchdog_us; /* how often the supervisor wants a sign of life; 0: never */
     int signal_fd;
     demit_timer_t stop_timer;
     int64_t stop_deadline_us; /* of the monotonic clock; 0: not stopping */
@@ -207,6 +208,14 @@ int demit_serve(demit_daemon_t *daemon);
 void demit_print_reach(demit_daemon_t *daemon);
 /* Logs what the kernel says the process holds, and compares every thread, now that all are there. */
 int demit_audit_threads(demit_daemon_t *daemon);
+
+/* ---- signs of life for the supervisor: watchdog.c ---------------------------------------------------------------- */
+/*
+ * Sends WATCHDOG=1 at half the supervisor's interval, but only if since the last time every loop and the queue turned a
+ * round, and neither the committer nor the disk workers let work wait and did none. What hangs is logged, and the ping
+ * follows as soon as it moves. Before the main loop runs; nothing without a supervisor.
+ */
+void demit_start_watchdog(demit_daemon_t *daemon);
 
 /* ---- looks that change nothing: show.c --------------------------------------------------------------------------- */
 int demit_show_test(demit_daemon_t *daemon);

@@ -16,6 +16,9 @@ static int tidy_process(demit_daemon_t *daemon)
     if (demit_os_inherit(&daemon->inherited, &wrong) != 0) {
         return demit_start_failed(EX_USAGE, "%s", wrong.text);
     }
+    if (demit_os_watchdog(&daemon->watchdog_us, &wrong) != 0) {
+        return demit_start_failed(EX_USAGE, "%s", wrong.text);
+    }
     const int error = demit_os_tidy_process(&daemon->inherited);
     return error == 0 ? 0 : demit_start_failed(EX_OSERR, "the process could not be tidied: errno %d", error);
 }

@@ -191,6 +191,7 @@ int demit_tell_ready(demit_daemon_t *daemon)
             return demit_start_failed(EX_OSERR, "the terminal cannot be let go: %s", strerror(code));
         }
     }
+    demit_start_watchdog(daemon);
     return 0;
 }
 

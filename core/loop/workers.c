@@ -15,6 +15,7 @@ struct demit_workers {
     apr_thread_cond_t *work;
     demit_task_t *head, **tail;
     bool stopping;
+    uint64_t done;
     uint32_t count;
     apr_thread_t *threads[];
 };
@@ -42,6 +43,7 @@ static void *APR_THREAD_FUNC worker_thread(apr_thread_t *thread, void *baton)
         task->next = NULL;
         task->run(task);
         apr_thread_mutex_lock(workers->mutex);
+        workers->done++;
     }
     apr_thread_mutex_unlock(workers->mutex);
     return NULL;
@@ -77,6 +79,13 @@ void demit_workers_submit(demit_workers_t *workers, demit_task_t *task)
     *workers->tail = task;
     workers->tail = &task->next;
     apr_thread_cond_signal(workers->work);
+    apr_thread_mutex_unlock(workers->mutex);
+}
+
+void demit_workers_progress(demit_workers_t *workers, demit_progress_t *progress)
+{
+    apr_thread_mutex_lock(workers->mutex);
+    *progress = (demit_progress_t){.done = workers->done, .waiting = workers->head != NULL};
     apr_thread_mutex_unlock(workers->mutex);
 }
 

@@ -487,6 +487,15 @@ static void do_chores(demit_spool_t *spool)
     spool_unlock(spool);
 }
 
+void demit_spool_progress(demit_spool_t *spool, demit_progress_t *progress)
+{
+    *progress = (demit_progress_t){
+        .done = atomic_load_explicit(&spool->rounds, memory_order_relaxed),
+        .waiting = atomic_load_explicit(&spool->committing, memory_order_relaxed) ||
+                   atomic_load_explicit(&spool->incoming, memory_order_relaxed) != NULL,
+    };
+}
+
 void *spool_committer_main(apr_thread_t *thread, void *baton)
 {
     demit_spool_t *spool = baton;
@@ -495,9 +504,12 @@ void *spool_committer_main(apr_thread_t *thread, void *baton)
     (void)thread;
     demit_os_name_thread("committer");
     for (;;) {
+        atomic_fetch_add_explicit(&spool->rounds, 1, memory_order_relaxed);
         take_incoming(spool);
         if (must_commit(spool)) {
+            atomic_store_explicit(&spool->committing, true, memory_order_relaxed);
             commit(spool);
+            atomic_store_explicit(&spool->committing, false, memory_order_relaxed);
             continue;
         }
         do_chores(spool);

@@ -144,6 +144,8 @@ struct demit_spool {
     atomic_uint_fast64_t next_id;
 
     _Atomic(spool_request_t *) incoming;
+    atomic_uint_fast64_t rounds; /* of the committer */
+    atomic_bool committing;
     spool_wake_t wake;
     apr_thread_t *thread;
     spool_committer_t committer;

@@ -323,6 +323,11 @@ void demit_os_syslog(int level, const char *line);
 
 /* Connects to the supervisor's notify socket if there is one; before chroot. */
 int demit_os_notify_open(void) DEMIT_CHECKED;
+/*
+ * How often the supervisor wants to hear WATCHDOG=1: WATCHDOG_USEC and WATCHDOG_PID, sd_watchdog_enabled(3). 0: not
+ * from this process. Before any fork.
+ */
+int demit_os_watchdog(int64_t *interval_us, demit_os_error_t *error) DEMIT_CHECKED;
 /* Sends e.g. "READY=1"; harmless without a supervisor. */
 void demit_os_notify(const char *state);
 

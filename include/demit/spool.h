@@ -177,6 +177,9 @@ typedef struct demit_spool_statistics {
 } demit_spool_statistics_t;
 void demit_spool_statistics(const demit_spool_t *spool, demit_spool_statistics_t *statistics);
 
+/* The committer's. Any thread. */
+void demit_spool_progress(demit_spool_t *spool, demit_progress_t *progress);
+
 /*
  * `demitctl spool check DIR`: verifies a spool offline, prints what is there and what is damaged. APR_EINVAL: damage;
  * APR_ENOENT: there is no such directory, or it is no spool, which is printed, too.

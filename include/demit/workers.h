@@ -17,6 +17,9 @@ apr_status_t demit_workers_create(demit_workers_t **workers, uint32_t count, apr
 /* Runs TASK->run in one of them, first in, first out. Any thread; never blocks, never fails, allocates nothing. */
 void demit_workers_submit(demit_workers_t *workers, demit_task_t *task);
 
+/* Any thread. */
+void demit_workers_progress(demit_workers_t *workers, demit_progress_t *progress);
+
 /* Runs what is queued, ends the threads and waits for them. */
 void demit_workers_stop(demit_workers_t *workers);
 

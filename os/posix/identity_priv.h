@@ -52,6 +52,9 @@ void os_tell(const os_sink_t *sink, const char *format, ...) __attribute__((form
 int os_fail(demit_os_error_t *error, int code, const char *step, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* Reads the decimal number that the environment's VARIABLE holds. ENOENT: it is not set. */
+int os_environment_number(const char *variable, uint64_t *number, demit_os_error_t *error) DEMIT_CHECKED;
+
 /* Appends to a buffer of SIZE, never beyond it; what does not fit is cut. */
 void os_append(char *buffer, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

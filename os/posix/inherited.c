@@ -14,23 +14,6 @@
 
 enum { FIRST = 3, AT_MOST = 256 }; /* sd_listen_fds(3): SD_LISTEN_FDS_START */
 
-/* Reads the decimal number in VARIABLE. ENOENT: it is not set. */
-static int read_variable(const char *variable, unsigned long *number, demit_os_error_t *error)
-{
-    const char *text = getenv(variable);
-    if (text == NULL) {
-        return ENOENT;
-    }
-    if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0' || strlen(text) > 9) {
-        return os_fail(error, 0, variable,
-                       "%s = \"%s\" in the environment is no number; sd_listen_fds(3) says what it "
-                       "should be",
-                       variable, text);
-    }
-    *number = strtoul(text, NULL, 10);
-    return 0;
-}
-
 static bool has_option(int fd, int option, int wanted)
 {
     int value = -1;
@@ -84,17 +67,17 @@ static int make_ready(int fd, demit_os_error_t *error)
 /* What the variables announce. They are for one process, and a child of it may still have them in its environment. */
 static int take_announced(demit_os_inherited_t *inherited, demit_os_error_t *error)
 {
-    unsigned long pid = 0, count = 0;
-    int code = read_variable("LISTEN_PID", &pid, error);
+    uint64_t pid = 0, count = 0;
+    int code = os_environment_number("LISTEN_PID", &pid, error);
     if (code == 0) {
-        code = pid != (unsigned long)getpid() ? ENOENT : read_variable("LISTEN_FDS", &count, error);
+        code = pid != (uint64_t)getpid() ? ENOENT : os_environment_number("LISTEN_FDS", &count, error);
     }
     if (code != 0) {
         return code == ENOENT ? 0 : code;
     }
     if (count > AT_MOST) {
-        return os_fail(error, 0, "LISTEN_FDS", "LISTEN_FDS = %lu sockets are more than demitd takes (%d)", count,
-                       (int)AT_MOST);
+        return os_fail(error, 0, "LISTEN_FDS", "LISTEN_FDS = %llu sockets are more than demitd takes (%d)",
+                       (unsigned long long)count, (int)AT_MOST);
     }
     const char *names = getenv("LISTEN_FDNAMES");
     for (unsigned i = 0; i < count && code == 0; i++) {

@@ -1,5 +1,5 @@
 /* Those who watch: syslog and the supervisor's notify socket. Both are connected before chroot. */
-#include "demit/os.h"
+#include "os/posix/identity_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -88,4 +88,40 @@ void demit_os_notify(const char *state)
         ssize_t sent = send(notify_fd, state, strlen(state), MSG_NOSIGNAL);
         (void)sent; /* a supervisor that went away is no reason to stop */
     }
+}
+
+/* ---- what the supervisor says in the environment ---- */
+
+int os_environment_number(const char *variable, uint64_t *number, demit_os_error_t *error)
+{
+    enum { DIGITS = 18 }; /* whatever they are, it fits */
+    const char *text = getenv(variable);
+    if (text == NULL) {
+        return ENOENT;
+    }
+    if (text[0] == '\0' || text[strspn(text, "0123456789")] != '\0' || strlen(text) > DIGITS) {
+        return os_fail(error, 0, variable,
+                       "%s = \"%.64s\" in the environment is no number; who starts demitd sets it wrong", variable,
+                       text);
+    }
+    *number = strtoull(text, NULL, 10);
+    return 0;
+}
+
+int demit_os_watchdog(int64_t *interval_us, demit_os_error_t *error)
+{
+    uint64_t interval = 0, pid = (uint64_t)getpid();
+    *interval_us = 0;
+    int code = os_environment_number("WATCHDOG_PID", &pid, error);
+    if (code == 0 || code == ENOENT) {
+        code = os_environment_number("WATCHDOG_USEC", &interval, error);
+    }
+    if (code != 0 || pid != (uint64_t)getpid()) {
+        return code == ENOENT ? 0 : code;
+    }
+    if (interval == 0) {
+        return os_fail(error, 0, "WATCHDOG_USEC", "WATCHDOG_USEC = 0 in the environment: nobody can ping that often");
+    }
+    *interval_us = (int64_t)interval;
+    return 0;
 }

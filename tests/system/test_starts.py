@@ -1,11 +1,14 @@
 """Starts that are not root's: sockets of a supervisor, capabilities from elsewhere, a file system that nobody can write."""
 
+import contextlib
+import ctypes
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 import unittest
 
 from demit_harness import (
@@ -21,6 +24,7 @@ from demit_harness import (
     program,
     read_bytes,
     run_demitd,
+    thread_statuses,
     wait_until,
 )
 
@@ -232,6 +236,145 @@ class Inherited(StartsTest):
             return True
         except ConnectionRefusedError:
             return False
+
+
+class NotifySocket:
+    """The supervisor's end of NOTIFY_SOCKET: what was said, in order."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.setblocking(False)
+        self.said = []
+
+    def close(self):
+        self.socket.close()
+
+    def heard(self):
+        """Everything that was said so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.said.append(self.socket.recv(4096).decode("ascii"))
+        return self.said
+
+    def pings(self):
+        return self.heard().count("WATCHDOG=1")
+
+
+class StoppedThreads:
+    """Threads of a process that a debugger holds, while the others run on: ptrace(2)."""
+
+    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
+
+    def __init__(self, pid, name, most=None):
+        self.libc = ctypes.CDLL(None, use_errno=True)
+        self.libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        self.threads = [int(status["Pid"]) for status in thread_statuses(pid) if status["Name"] == name][:most]
+        if not self.threads:
+            raise AssertionError(f"no thread is called {name}: {[s['Name'] for s in thread_statuses(pid)]}")
+
+    def ptrace(self, request, thread):
+        if self.libc.ptrace(request, thread, None, None) != 0:
+            raise OSError(ctypes.get_errno(), "ptrace")
+
+    def __enter__(self):
+        for thread in self.threads:
+            self.ptrace(self.SEIZE, thread)
+            self.ptrace(self.INTERRUPT, thread)
+            os.waitpid(thread, self.WALL)
+        return self
+
+    def __exit__(self, *_):
+        for thread in self.threads:
+            self.ptrace(self.DETACH, thread)
+
+
+@needs_namespaces
+class Watchdog(StartsTest):
+    INTERVAL_S = 0.4 * PATIENCE
+
+    def setUp(self):
+        super().setUp()
+        self.supervisor = NotifySocket(self.site.path("notify"))
+        self.addCleanup(self.supervisor.close)
+
+    def watched(self, **environment):
+        environment = {
+            "NOTIFY_SOCKET": self.site.path("notify"),
+            "WATCHDOG_USEC": str(int(self.INTERVAL_S * 1000000)),
+        } | environment
+        return self.daemon(self.site.config("Event_Loops = 2\n"), environment=environment)
+
+    def wait_for_pings(self, count):
+        before = self.supervisor.pings()
+        wait_until(lambda: self.supervisor.pings() >= before + count, 20, f"{count} pings")
+
+    def hangs(self, daemon, thread, part, work=None, most=None):
+        """While THREAD stands still no ping comes, and the log says which part it is; afterwards they come again."""
+        self.wait_for_pings(2)
+        with StoppedThreads(daemon.pid, thread, most):
+            if work:
+                work()
+            daemon.wait_event(rf"event=watchdog_withheld part={part} ")
+            before = self.supervisor.pings()
+            for _ in range(3):
+                time.sleep(self.INTERVAL_S)  # the absence of something takes time to see
+                self.assertEqual(self.supervisor.pings(), before)
+        daemon.wait_event(rf"event=watchdog_resumed part={part}")
+        self.wait_for_pings(2)
+
+    def send(self):
+        """A message whose end is not waited for."""
+        client = self.client()
+        client.envelope("alice@local.test", "bob@local.test")
+        client.data(message("hangs"), final=False)
+        client.send(b".\r\n")
+        return client
+
+    def test_ready_and_pings(self):
+        daemon = self.watched()
+        self.wait_for_pings(4)
+        said = self.supervisor.heard()
+        self.assertEqual(said[0], "READY=1")
+        self.assertEqual(set(said[1:]), {"WATCHDOG=1"})
+        self.deliver()
+        daemon.stop()
+        self.assertIn("STOPPING=1", self.supervisor.heard())
+
+    def test_nobody_pings_for_another_process(self):
+        self.watched(WATCHDOG_PID="1")
+        wait_until(lambda: "READY=1" in self.supervisor.heard(), 20, "READY=1")
+        time.sleep(self.INTERVAL_S * 3)
+        self.assertEqual(self.supervisor.pings(), 0)
+
+    def test_a_loop_hangs(self):
+        self.hangs(self.watched(), "loop", "loop-[12]", most=1)
+
+    def test_the_queue_hangs(self):
+        self.hangs(self.watched(), "demit-queue", "queue")
+
+    def test_the_committer_hangs(self):
+        daemon = self.watched()
+        self.hangs(daemon, "committer", "committer", self.send)
+        self.site.wait_for_mail("bob")
+
+    def test_the_workers_hang(self):
+        daemon = self.watched()
+        self.hangs(daemon, "disk", "workers", self.send)
+        self.site.wait_for_mail("bob")
+
+    def test_a_committer_without_work_does_not_hang(self):
+        daemon = self.watched()
+        with StoppedThreads(daemon.pid, "committer"):
+            self.wait_for_pings(4)
+        self.assertNotIn("part=committer", daemon.log())
+
+    def test_a_wrong_interval_is_refused(self):
+        for text in ("0", "x", "-5", "1s"):
+            with self.subTest(text):
+                result = self.refused(self.site.config(), "env", f"WATCHDOG_USEC={text}")
+                self.assertEqual(result.returncode, 64)
+                self.assertIn("WATCHDOG_USEC", result.stderr)
 
 
 if __name__ == "__main__":
