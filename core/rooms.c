@@ -34,7 +34,8 @@ int demit_open_log(demit_daemon_t *daemon)
     }
     if (status != APR_SUCCESS) {
         return demit_start_failed(EX_CANTCREAT, "the log %s cannot be opened as the new identity: %s", log,
-                                  apr_strerror(status, text, sizeof(text)));
+                                  APR_STATUS_IS_EINVAL(status) ? "it is not a regular file"
+                                                               : apr_strerror(status, text, sizeof(text)));
     }
     if (target != DEMIT_LOG_STDERR) {
         demit_log_identity(daemon); /* said on the terminal already; now where it is kept */

@@ -175,6 +175,19 @@ void demit_forget_identity(demit_daemon_t *daemon)
     demit_identity_free(daemon->identity);
 }
 
+static int protect_memory(void)
+{
+    const int code = demit_os_protect_memory();
+
+    if (code == ENOTSUP) {
+        /* Some systems protect a process that changed its ids and offer no call for one that did not. */
+        demit_log(DEMIT_LOG_WARNING, "memory_unprotected", "reason=\"this system has no call against tracing\"");
+    } else if (code != 0) {
+        return demit_start_failed(EX_OSERR, "core files and tracing could not be switched off: %s", strerror(code));
+    }
+    return 0;
+}
+
 int demit_assume_identity(demit_daemon_t *daemon)
 {
     demit_os_error_t error;
@@ -182,15 +195,13 @@ int demit_assume_identity(demit_daemon_t *daemon)
     if (demit_identity_assume(daemon->identity, &error) != 0) {
         return demit_start_failed(EX_NOPERM, "%s: %s", error.step, error.text);
     }
+    /* At once: from the drop on, whoever else runs as that user could attach to what still has to prove itself. */
+    const int code = protect_memory();
+    if (code != 0) {
+        return code;
+    }
     if (demit_identity_verify(daemon->identity, &error) != 0) {
         return demit_start_failed(EX_NOPERM, "the identity could not be verified: %s: %s", error.step, error.text);
-    }
-    const int code = demit_os_protect_memory();
-    if (code == ENOTSUP) {
-        /* Some systems protect a process that changed its ids and offer no call for one that did not. */
-        demit_log(DEMIT_LOG_WARNING, "memory_unprotected", "reason=\"this system has no call against tracing\"");
-    } else if (code != 0) {
-        return demit_start_failed(EX_OSERR, "core files and tracing could not be switched off: %s", strerror(code));
     }
     demit_log_identity(daemon);
     return 0;
@@ -230,8 +241,9 @@ static int make_directory(demit_daemon_t *daemon, const char *path, mode_t mode)
 {
     demit_os_error_t error;
 
-    if (demit_os_make_directory(demit_outside_jail(daemon, path), mode, demit_identity_uid(daemon->identity),
-                                demit_identity_gid(daemon->identity), &error) != 0) {
+    if (demit_os_make_directory(demit_identity_chroot(daemon->identity), path, mode,
+                                demit_identity_uid(daemon->identity), demit_identity_gid(daemon->identity),
+                                &error) != 0) {
         return demit_start_failed(EX_CANTCREAT, "%s: %s", error.step, error.text);
     }
     return 0;

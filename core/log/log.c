@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <apr_strings.h>
@@ -239,11 +240,17 @@ static void unlock_target(void)
 
 static int open_file(const char *path, int *fd)
 {
-    *fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
+    struct stat about;
+
+    /* O_NONBLOCK: a FIFO that somebody put there must not hold up the start, or the loop that reopens the log. */
+    *fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
     if (*fd < 0) {
-        return errno;
+        return errno == ENXIO ? EINVAL : errno; /* a FIFO without a reader, or a device that is not there */
     }
-    const int error = demit_os_limit_descriptor(*fd, DEMIT_DESCRIPTOR_LOG);
+    int error = fstat(*fd, &about) != 0 ? errno : S_ISREG(about.st_mode) ? 0 : EINVAL;
+    if (error == 0) {
+        error = fcntl(*fd, F_SETFL, O_APPEND) != 0 ? errno : demit_os_limit_descriptor(*fd, DEMIT_DESCRIPTOR_LOG);
+    }
     if (error != 0 && error != ENOTSUP) {
         close(*fd);
         return error;

@@ -46,8 +46,9 @@ const char *demit_log_status(char *buffer, size_t buffer_size, apr_status_t stat
 
 /*
  * Chooses where lines go. For DEMIT_LOG_FILE, PATH is opened for appending as the current identity (created with
- * mode 0640), never following a symbolic link; call it after the identity is assumed. For syslog the connection
- * must stand already (demit_os_syslog_open()). On an error the former target stays in use. Main thread.
+ * mode 0640), never following a symbolic link; APR_EINVAL: it is no regular file. Call it after the identity is
+ * assumed. For syslog the connection must stand already (demit_os_syslog_open()). On an error the former target stays
+ * in use. Main thread.
  */
 apr_status_t demit_log_open(demit_log_target_t target, const char *path) __attribute__((warn_unused_result));
 

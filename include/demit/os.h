@@ -305,10 +305,11 @@ int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error) DEMIT_
 
 /*
  * Makes DIRECTORY with MODE for UID:GID if it is missing (mkdirat + fchown), but only while its parent is writable by
- * root alone; one that exists is left as it is. Non-zero with ERROR otherwise. Never makes or changes anything through
- * a link.
+ * root alone; one that exists is left as it is. Non-zero with ERROR otherwise. DIRECTORY is meant as a process within
+ * JAIL (NULL: no jail) sees it: there an absolute link leads into the jail, and ".." ends at its root. Links that root
+ * alone could have made are followed on the way; nothing is ever made through a link at the end.
  */
-int demit_os_make_directory(const char *directory, mode_t mode, uid_t uid, gid_t gid,
+int demit_os_make_directory(const char *jail, const char *directory, mode_t mode, uid_t uid, gid_t gid,
                             demit_os_error_t *error) DEMIT_CHECKED;
 
 /* Signals become bytes on a descriptor that a loop can wait on: 'T' (TERM, INT), 'H' (HUP), 'U' (USR1). */

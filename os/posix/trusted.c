@@ -17,11 +17,15 @@
 
 enum { LINKS_MAX = 8 };
 
-/* Where a walk stands. REST is what is still to be walked; it changes when a link is met. */
+/*
+ * Where a walk stands. REST is what is still to be walked; it changes when a link is met. ROOT is where an absolute
+ * link leads and ".." ends: in a jail that is the jail, as for a process within.
+ */
 typedef struct walk {
-    int fd;
+    int root_fd, fd;
     char rest[PATH_MAX];
     unsigned links;
+    bool looks_only;         /* nothing will be changed there: whose the directories are does not matter */
     const char *path, *step; /* for errors */
 } walk_t;
 
@@ -33,6 +37,9 @@ static bool is_trusted_owner(uid_t owner)
 static int check_directory(const walk_t *walk, demit_os_error_t *error)
 {
     struct stat about;
+    if (walk->looks_only) {
+        return 0;
+    }
     if (fstat(walk->fd, &about) != 0) {
         return os_fail(error, errno, walk->step, "\"%s\": a directory of the path cannot be looked at", walk->path);
     }
@@ -80,11 +87,21 @@ static int follow_link(walk_t *walk, const char *name)
         return ENAMETOOLONG;
     }
     memcpy(walk->rest, joined, (size_t)used + 1);
-    return target[0] == '/' ? move_to(walk, open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) : 0;
+    return target[0] == '/' ? move_to(walk, openat(walk->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) : 0;
+}
+
+static bool is_at_root(const walk_t *walk)
+{
+    struct stat root, here;
+    return fstat(walk->root_fd, &root) == 0 && fstat(walk->fd, &here) == 0 && root.st_dev == here.st_dev &&
+           root.st_ino == here.st_ino;
 }
 
 static int enter(walk_t *walk, const char *name)
 {
+    if (strcmp(name, "..") == 0 && is_at_root(walk)) {
+        return 0;
+    }
     int fd = openat(walk->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0) {
         return move_to(walk, fd);
@@ -113,40 +130,92 @@ static bool is_last(const walk_t *walk)
     return walk->rest[strspn(walk->rest, "/")] == '\0';
 }
 
-/* Opens the directory of PATH, every part of which is trusted; NAME becomes PATH's last component. */
-static int open_trusted_parent(const char *path, const char *step, int *parent_fd, char *name, size_t name_size,
-                               demit_os_error_t *error)
+static int begin_walk(walk_t *walk, int root_fd, const char *path, demit_os_error_t *error)
 {
-    walk_t walk = {.fd = -1, .path = path, .step = step};
-    if (path[0] != '/' || strlen(path) >= sizeof(walk.rest)) {
-        return os_fail(error, 0, step, "\"%s\" must be an absolute path of moderate length", path);
+    walk->path = path;
+    walk->links = 0;
+    if (path[0] != '/' || strlen(path) >= sizeof(walk->rest)) {
+        return os_fail(error, 0, walk->step, "\"%s\" must be an absolute path of moderate length", path);
     }
-    (void)snprintf(walk.rest, sizeof(walk.rest), "%s", path);
-    walk.fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int code = walk.fd < 0 ? os_fail(error, errno, step, "\"/\" cannot be opened") : 0;
+    (void)snprintf(walk->rest, sizeof(walk->rest), "%s", path);
+    walk->root_fd = root_fd;
+    walk->fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return walk->fd < 0 ? os_fail(error, errno, walk->step, "\"%s\": the root directory cannot be opened", path) : 0;
+}
+
+static void end_walk(walk_t *walk)
+{
+    if (walk->fd >= 0) {
+        (void)close(walk->fd);
+    }
+    walk->fd = -1;
+}
+
+/* Goes down to the last component, which becomes NAME, or, with NAME NULL, into it. */
+static int go_down(walk_t *walk, char *name, size_t name_size, demit_os_error_t *error)
+{
+    int code = 0;
     while (code == 0) {
         char component[NAME_MAX + 2];
-        code = check_directory(&walk, error);
-        if (code != 0) {
+        code = check_directory(walk, error);
+        if (code != 0 || (name == NULL && is_last(walk))) {
             break;
         }
-        next_component(&walk, component, sizeof(component));
-        if (is_last(&walk)) {
+        next_component(walk, component, sizeof(component));
+        if (name != NULL && is_last(walk)) {
             (void)snprintf(name, name_size, "%s", component);
             break;
         }
-        code = enter(&walk, component);
+        code = enter(walk, component);
         if (code != 0) {
-            (void)os_fail(error, code, step, "\"%s\": \"%s\" cannot be entered", path, component);
+            (void)os_fail(error, code, walk->step, "\"%s\": \"%s\" cannot be entered", walk->path, component);
         }
+    }
+    return code;
+}
+
+/* Opens the root directory that JAIL is, or, if it is NULL, that of this process. */
+static int open_root(const char *jail, bool looks_only, const char *step, int *fd, demit_os_error_t *error)
+{
+    walk_t walk = {.fd = -1, .step = step, .looks_only = looks_only};
+    *fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0) {
+        return os_fail(error, errno, step, "\"/\" cannot be opened");
+    }
+    if (jail == NULL) {
+        return 0;
+    }
+    int code = begin_walk(&walk, *fd, jail, error);
+    if (code == 0) {
+        code = go_down(&walk, NULL, 0, error);
+    }
+    (void)close(*fd);
+    *fd = walk.fd;
+    if (code != 0) {
+        end_walk(&walk);
+    }
+    return code;
+}
+
+/* Opens the directory of PATH in JAIL, every part of which is trusted; NAME becomes PATH's last component. */
+static int open_trusted_parent(const char *jail, const char *path, const char *step, int *parent_fd, char *name,
+                               size_t name_size, demit_os_error_t *error)
+{
+    walk_t walk = {.fd = -1, .step = step};
+    int root_fd = -1;
+    int code = open_root(jail, false, step, &root_fd, error);
+    if (code == 0) {
+        code = begin_walk(&walk, root_fd, path, error);
+        if (code == 0) {
+            code = go_down(&walk, name, name_size, error);
+        }
+        (void)close(root_fd);
     }
     if (code == 0 && (name[0] == '\0' || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)) {
         code = os_fail(error, 0, step, "\"%s\" does not end in a name", path);
     }
     if (code != 0) {
-        if (walk.fd >= 0) {
-            (void)close(walk.fd);
-        }
+        end_walk(&walk);
         return code;
     }
     *parent_fd = walk.fd;
@@ -225,7 +294,7 @@ int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error)
 {
     int parent = -1, writer = -1, keeper = -1;
     char name[NAME_MAX + 2] = "";
-    int code = open_trusted_parent(path, "pidfile", &parent, name, sizeof(name), error);
+    int code = open_trusted_parent(NULL, path, "pidfile", &parent, name, sizeof(name), error);
 
     if (code == 0) {
         code = open_pid_file(parent, name, O_RDWR | O_CREAT, path, &writer, error);
@@ -269,15 +338,34 @@ static int give_directory(int parent, const char *name, mode_t mode, uid_t uid, 
     return code;
 }
 
-int demit_os_make_directory(const char *directory, mode_t mode, uid_t uid, gid_t gid, demit_os_error_t *error)
+/* Whether DIRECTORY is there, as a process within JAIL sees it: 0, ENOENT, ENOTDIR, … */
+static int look_for(const char *jail, const char *directory)
 {
-    struct stat about;
-    if (stat(directory, &about) == 0) {
-        return S_ISDIR(about.st_mode) ? 0 : os_fail(error, ENOTDIR, "directory", "\"%s\" is in the way", directory);
+    demit_os_error_t ignored;
+    walk_t walk = {.fd = -1, .step = "directory", .looks_only = true};
+    int root_fd = -1;
+    int code = open_root(jail, true, "directory", &root_fd, &ignored);
+    if (code == 0) {
+        code = begin_walk(&walk, root_fd, directory, &ignored);
+        if (code == 0) {
+            code = go_down(&walk, NULL, 0, &ignored);
+        }
+        (void)close(root_fd);
+    }
+    end_walk(&walk);
+    return code;
+}
+
+int demit_os_make_directory(const char *jail, const char *directory, mode_t mode, uid_t uid, gid_t gid,
+                            demit_os_error_t *error)
+{
+    int found = look_for(jail, directory);
+    if (found == 0 || found == ENOTDIR) {
+        return found == 0 ? 0 : os_fail(error, found, "directory", "\"%s\" is in the way", directory);
     }
     int parent = -1;
     char name[NAME_MAX + 2] = "";
-    int code = open_trusted_parent(directory, "directory", &parent, name, sizeof(name), error);
+    int code = open_trusted_parent(jail, directory, "directory", &parent, name, sizeof(name), error);
     if (code != 0) {
         return code;
     }

@@ -339,11 +339,11 @@ static void ordinary_pid_file_body(void)
     int fd = -1;
     CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
     CHECK(demit_os_pid_file(inside("theirs/pid"), &fd, &error) == 0);
-    CHECK(demit_os_make_directory(inside("theirs/spool"), 0700, STRANGER, STRANGER, &error) == 0);
+    CHECK(demit_os_make_directory(NULL, inside("theirs/spool"), 0700, STRANGER, STRANGER, &error) == 0);
     CHECK(demit_os_pid_file("/tmp/demit-contract-pid", &fd, &error) != 0);
     CHECK_HOLDS(error.text, "root or oneself");
     CHECK(demit_os_pid_file(inside("roots"), &fd, &error) == EACCES);
-    CHECK(demit_os_make_directory(inside("group/x"), 0700, STRANGER, STRANGER, &error) != 0);
+    CHECK(demit_os_make_directory(NULL, inside("group/x"), 0700, STRANGER, STRANGER, &error) != 0);
 }
 
 static void test_an_ordinary_user_trusts_himself_and_root(void **state)
@@ -362,14 +362,14 @@ static void test_a_directory_is_made_for_the_service_user(void **state)
     demit_os_error_t error = {0};
     struct stat about;
     mode_t old = umask(077);
-    assert_int_equal(demit_os_make_directory(inside("spool"), 0750, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(NULL, inside("spool"), 0750, STRANGER, STRANGER, &error), 0);
     (void)umask(old);
     assert_int_equal(stat(inside("spool"), &about), 0);
     assert_int_equal(about.st_mode & 07777, 0750);
     assert_int_equal(about.st_uid, STRANGER);
     assert_int_equal(about.st_gid, STRANGER);
     /* One that exists keeps its owner and mode. */
-    assert_int_equal(demit_os_make_directory(inside("spool"), 0700, 0, 0, &error), 0);
+    assert_int_equal(demit_os_make_directory(NULL, inside("spool"), 0700, 0, 0, &error), 0);
     assert_int_equal(stat(inside("spool"), &about), 0);
     assert_int_equal(about.st_mode & 07777, 0750);
     assert_int_equal(about.st_uid, STRANGER);
@@ -381,16 +381,46 @@ static void test_no_directory_where_others_can_write(void **state)
     make_untrusted();
     for (size_t i = 0; i < sizeof(untrusted) / sizeof(untrusted[0]); i++) {
         demit_os_error_t error = {0};
-        assert_int_not_equal(demit_os_make_directory(inside(untrusted[i]), 0755, STRANGER, STRANGER, &error), 0);
+        assert_int_not_equal(demit_os_make_directory(NULL, inside(untrusted[i]), 0755, STRANGER, STRANGER, &error), 0);
         assert_non_null(strstr(error.text, inside(untrusted[i])));
         assert_int_not_equal(access(inside(untrusted[i]), F_OK), 0);
     }
     demit_os_error_t error = {0};
     make_file(inside("file"), "");
     assert_int_equal(symlink(inside("nowhere"), inside("dangling")), 0);
-    assert_int_equal(demit_os_make_directory(inside("file"), 0755, 0, 0, &error), ENOTDIR);
-    assert_int_equal(demit_os_make_directory(inside("dangling"), 0755, 0, 0, &error), EEXIST);
+    assert_int_equal(demit_os_make_directory(NULL, inside("file"), 0755, 0, 0, &error), ENOTDIR);
+    assert_int_equal(demit_os_make_directory(NULL, inside("dangling"), 0755, 0, 0, &error), EEXIST);
     assert_int_not_equal(access(inside("nowhere"), F_OK), 0);
+}
+
+/* Links that are harmless inside a jail and lead all over the host from outside. */
+static void test_a_directory_of_a_jail_is_made_in_the_jail(void **state)
+{
+    (void)state;
+    demit_os_error_t error = {0};
+    char jail[128], target[128];
+    (void)snprintf(jail, sizeof(jail), "%s", inside("jail"));
+    assert_int_equal(mkdir(inside("host"), 0755) | mkdir(inside("jail"), 0755) | mkdir(inside("jail/real"), 0755), 0);
+    assert_int_equal(symlink("/real", inside("jail/var")), 0);
+    assert_int_equal(symlink("../../../real", inside("jail/up")), 0);
+    (void)snprintf(target, sizeof(target), "%s", inside("host"));
+    assert_int_equal(symlink(target, inside("jail/host")), 0);
+    assert_int_equal(symlink(target, inside("jail/there")), 0);
+    assert_int_equal(demit_os_make_directory(jail, "/var/one", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(jail, "/up/two", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(jail, "/../../three", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(access(inside("jail/real/one"), F_OK) | access(inside("jail/real/two"), F_OK), 0);
+    assert_int_equal(access(inside("jail/three"), F_OK), 0);
+    /* The link's target is a directory of the host's, and no directory of the jail's: it neither counts nor changes. */
+    assert_int_equal(demit_os_make_directory(jail, "/host/four", 0700, STRANGER, STRANGER, &error), ENOENT);
+    assert_int_not_equal(demit_os_make_directory(jail, "/there", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(rmdir(inside("host")), 0); /* still empty */
+    /* One that is there already, below a directory of the service user's. */
+    assert_int_equal(mkdir(inside("jail/theirs"), 0755) | mkdir(inside("jail/theirs/spool"), 0755), 0);
+    assert_int_equal(chown(inside("jail/theirs"), STRANGER, STRANGER), 0);
+    assert_int_equal(demit_os_make_directory(jail, "/theirs/spool", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_not_equal(demit_os_make_directory(jail, "/theirs/new", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_not_equal(demit_os_make_directory(inside("jail/theirs"), "/new", 0700, STRANGER, STRANGER, &error), 0);
 }
 
 /* ---- signals ---- */
@@ -566,6 +596,7 @@ int main(void)
         WITH_DIRECTORY(test_an_ordinary_user_trusts_himself_and_root),
         WITH_DIRECTORY(test_a_directory_is_made_for_the_service_user),
         WITH_DIRECTORY(test_no_directory_where_others_can_write),
+        WITH_DIRECTORY(test_a_directory_of_a_jail_is_made_in_the_jail),
         cmocka_unit_test(test_signals_become_bytes),
         WITH_DIRECTORY(test_the_supervisor_is_told),
         cmocka_unit_test(test_syslog_takes_any_line),

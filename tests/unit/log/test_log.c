@@ -137,6 +137,19 @@ static void a_link_is_not_followed(void **state)
     assert_int_equal(access(target, F_OK), -1);
 }
 
+/* With and without a reader: to wait for one would hold up whoever opens the log. */
+static void a_fifo_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(mkfifo(path_of("fifo"), 0600), 0);
+    assert_true(APR_STATUS_IS_EINVAL(demit_log_open(DEMIT_LOG_FILE, path_of("fifo"))));
+    const int reader = open(path_of("fifo"), O_RDONLY | O_NONBLOCK);
+    assert_true(reader >= 0);
+    assert_true(APR_STATUS_IS_EINVAL(demit_log_open(DEMIT_LOG_FILE, path_of("fifo"))));
+    close(reader);
+    assert_true(APR_STATUS_IS_EINVAL(demit_log_open(DEMIT_LOG_FILE, "/dev/null")));
+}
+
 static void a_failed_reopening_keeps_the_old_file(void **state)
 {
     char moved[128];
@@ -234,6 +247,7 @@ int main(void)
         cmocka_unit_test(quoting_cuts_whole_characters),
         cmocka_unit_test(lines_go_to_a_file),
         cmocka_unit_test(a_link_is_not_followed),
+        cmocka_unit_test(a_fifo_is_refused),
         cmocka_unit_test(a_failed_reopening_keeps_the_old_file),
         cmocka_unit_test(threads_share_the_log),
         cmocka_unit_test(what_was_dropped_is_counted),
