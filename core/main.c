@@ -39,6 +39,7 @@ static const demit_stage_t STAGES[] = {
     {"configuration", demit_read_configuration, demit_forget_configuration},
     {"resolve identity", demit_resolve_identity, demit_forget_identity},
     {"limits", demit_raise_limits, NULL},
+    /* Here, and nowhere later, keys that root alone can read are read: demit_os_secret_read(). */
     {"bind", demit_bind_listeners, demit_close_listeners},
     {"directories", demit_make_directories, NULL},
     {"pid file", demit_write_pid_file, demit_unlock_pid_file},

@@ -312,6 +312,23 @@ int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error) DEMIT_
 int demit_os_make_directory(const char *jail, const char *directory, mode_t mode, uid_t uid, gid_t gid,
                             demit_os_error_t *error) DEMIT_CHECKED;
 
+/* A key in memory. */
+typedef struct demit_os_secret demit_os_secret_t;
+enum { DEMIT_SECRET_MAX_BYTES = 64 * 1024 };
+/*
+ * Reads the key in the file PATH, before root is let go, into memory that is not dumped and, where the host allows it,
+ * not swapped. Every directory of the path must be writable by root alone (see demit_os_pid_file()), PATH a regular
+ * file and no link, with no right for group and others, of root's, of the caller's, or of SERVICE's, which is the uid
+ * that will read it again at a reload. ERROR names the mode and the owner that would be right. Later, as SERVICE, it
+ * reads what that user may read, by the same rules.
+ */
+int demit_os_secret_read(demit_os_secret_t **secret, const char *path, uid_t service,
+                         demit_os_error_t *error) DEMIT_CHECKED;
+/* Valid until demit_os_secret_free(). Any thread. */
+const void *demit_os_secret_bytes(const demit_os_secret_t *secret, size_t *size);
+/* Overwrites it with zeros. Harmless for NULL. */
+void demit_os_secret_free(demit_os_secret_t *secret);
+
 /* Signals become bytes on a descriptor that a loop can wait on: 'T' (TERM, INT), 'H' (HUP), 'U' (USR1). */
 int demit_os_signals(int *fd) DEMIT_CHECKED;
 

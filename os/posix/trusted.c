@@ -3,7 +3,7 @@
  * walks the path one directory at a time and goes on only while nobody but root (or, for an ordinary user, himself)
  * could have put the next name there. In such a directory there is no race: nobody else can rename anything.
  */
-#include "os/posix/identity_priv.h"
+#include "os/posix/trusted.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -197,9 +197,8 @@ static int open_root(const char *jail, bool looks_only, const char *step, int *f
     return code;
 }
 
-/* Opens the directory of PATH in JAIL, every part of which is trusted; NAME becomes PATH's last component. */
-static int open_trusted_parent(const char *jail, const char *path, const char *step, int *parent_fd, char *name,
-                               size_t name_size, demit_os_error_t *error)
+int os_open_trusted_parent(const char *jail, const char *path, const char *step, int *parent_fd, char *name,
+                           size_t name_size, demit_os_error_t *error)
 {
     walk_t walk = {.fd = -1, .step = step};
     int root_fd = -1;
@@ -294,7 +293,7 @@ int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error)
 {
     int parent = -1, writer = -1, keeper = -1;
     char name[NAME_MAX + 2] = "";
-    int code = open_trusted_parent(NULL, path, "pidfile", &parent, name, sizeof(name), error);
+    int code = os_open_trusted_parent(NULL, path, "pidfile", &parent, name, sizeof(name), error);
 
     if (code == 0) {
         code = open_pid_file(parent, name, O_RDWR | O_CREAT, path, &writer, error);
@@ -365,7 +364,7 @@ int demit_os_make_directory(const char *jail, const char *directory, mode_t mode
     }
     int parent = -1;
     char name[NAME_MAX + 2] = "";
-    int code = open_trusted_parent(jail, directory, "directory", &parent, name, sizeof(name), error);
+    int code = os_open_trusted_parent(jail, directory, "directory", &parent, name, sizeof(name), error);
     if (code != 0) {
         return code;
     }
