@@ -637,6 +637,29 @@ class _PeerSession:
         return None
 
 
+class NotifySocket:
+    """The supervisor's end of NOTIFY_SOCKET: what was said, in order."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(path)
+        self.socket.setblocking(False)
+        self.said = []
+
+    def close(self):
+        self.socket.close()
+
+    def heard(self):
+        """Everything that was said so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.said.append(self.socket.recv(4096).decode("ascii"))
+        return self.said
+
+    def pings(self):
+        return self.heard().count("WATCHDOG=1")
+
+
 # ---- test cases and their runner -------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import ctypes
+import errno
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -12,9 +14,11 @@ import time
 import unittest
 
 from demit_harness import (
+    BACK_END,
     PATIENCE,
     TEST_GID,
     TEST_UID,
+    NotifySocket,
     Smtp,
     SystemTest,
     daemon_environment,
@@ -32,6 +36,7 @@ PRIVATE = enter_namespaces("--net", "--mount")
 
 CAP_NET_BIND_SERVICE = 1 << 10
 needs_namespaces = unittest.skipUnless(PRIVATE, "needs root and namespaces")
+needs_capabilities = unittest.skipUnless(BACK_END == "linux", "this back end keeps no capabilities")
 AS_STRANGER = ["setpriv", f"--reuid={TEST_UID}", f"--regid={TEST_GID}", "--clear-groups"]
 
 # Puts the descriptors that its arguments name where sd_listen_fds(3) expects them, and becomes the rest of them.
@@ -238,29 +243,6 @@ class Inherited(StartsTest):
             return False
 
 
-class NotifySocket:
-    """The supervisor's end of NOTIFY_SOCKET: what was said, in order."""
-
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind(path)
-        self.socket.setblocking(False)
-        self.said = []
-
-    def close(self):
-        self.socket.close()
-
-    def heard(self):
-        """Everything that was said so far."""
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                self.said.append(self.socket.recv(4096).decode("ascii"))
-        return self.said
-
-    def pings(self):
-        return self.heard().count("WATCHDOG=1")
-
-
 class StoppedThreads:
     """Threads of a process that a debugger holds, while the others run on: ptrace(2)."""
 
@@ -287,6 +269,102 @@ class StoppedThreads:
     def __exit__(self, *_):
         for thread in self.threads:
             self.ptrace(self.DETACH, thread)
+
+
+@needs_namespaces
+class Unprivileged(StartsTest):
+    """Nobody to become, or nobody else: what there is is trimmed, and mail flows."""
+
+    def check(self, daemon, kept=0, uid=TEST_UID):
+        self.deliver()
+        for status in daemon.threads():
+            self.assertEqual(status["Uid"].split(), [str(uid)] * 4)
+            self.assertEqual(status["Gid"].split(), [str(TEST_GID)] * 4)
+            self.assertEqual(int(status["CapPrm"], 16), kept)
+            self.assertEqual(int(status["CapEff"], 16), kept)
+            self.assertEqual(int(status["CapInh"], 16) | int(status["CapAmb"], 16), 0)
+
+    def test_a_random_uid_without_an_account_or_a_home(self):
+        """As a container platform starts it: a number that no account has, and next to no environment."""
+        with self.assertRaises(KeyError):
+            pwd.getpwuid(TEST_UID)
+        kept = [f"{name}={value}" for name, value in daemon_environment().items() if name.endswith("SAN_OPTIONS")]
+        self.check(self.start(self.unprivileged(), [*AS_STRANGER, "env", "--ignore-environment", *kept]))
+
+    def test_the_configured_user_already(self):
+        self.check(self.start(self.site.config(), AS_STRANGER))
+
+    def test_not_without_the_right_group(self):
+        other = ["setpriv", f"--reuid={TEST_UID}", f"--regid={TEST_UID}", "--clear-groups"]
+        result = self.refused(self.site.config(), *other)
+        self.assertRegex(result.stderr, r"demit\.conf:\d+:\d+: group")
+
+    @needs_capabilities
+    def test_ambient_capabilities(self):
+        """systemd's AmbientCapabilities=: port 25 without root, and nothing else of what was given."""
+        self.site.port = 25
+        given = "+net_bind_service,+net_raw"
+        wrapper = [*AS_STRANGER, f"--inh-caps={given}", f"--ambient-caps={given}"]
+        config = self.site.config(security=self.site.security(Capabilities="cap_net_bind_service+ep"))
+        self.check(self.start(config, wrapper), kept=CAP_NET_BIND_SERVICE)
+
+    @needs_capabilities
+    def test_ambient_capabilities_that_nobody_asked_for(self):
+        self.site.port = 25
+        given = "+net_bind_service"
+        wrapper = [*AS_STRANGER, f"--inh-caps={given}", f"--ambient-caps={given}"]
+        self.check(self.start(self.unprivileged(), wrapper))  # enough to bind the port, and gone before the first mail
+
+    @needs_capabilities
+    def test_file_capabilities(self):
+        self.site.port = 25
+        copy = self.site.path("demitd")
+        shutil.copy2(program("DEMITD", "the daemon"), copy)
+        given = subprocess.run(["setcap", "cap_net_bind_service,cap_net_raw=ep", copy], capture_output=True, text=True, check=False)
+        if given.returncode != 0:
+            self.skipTest(f"this file system has no file capabilities: {given.stderr}")
+        config = self.site.config(security=self.site.security(Capabilities="cap_net_bind_service+ep"))
+        daemon = self.daemon(config, wrapper=AS_STRANGER, start=False)
+        daemon.program = copy
+        self.check(daemon.start(), kept=CAP_NET_BIND_SERVICE)
+
+    def test_read_only_root_and_no_pid_file(self):
+        """Nothing can be written but what was mounted for it."""
+        mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro / && exec "$@"'
+        wrapper = ["unshare", "--mount", "sh", "-c", mount, self.site.base]
+        daemon = self.daemon(wrapper=wrapper)
+        self.deliver()
+        with self.assertRaises(OSError) as refused:
+            os.open(f"/proc/{daemon.pid}/root/etc/demit-probe", os.O_CREAT | os.O_WRONLY)
+        self.assertEqual(refused.exception.errno, errno.EROFS)
+
+    @needs_capabilities
+    def test_root_without_setpcap(self):
+        result = self.refused(self.site.config(), "setpriv", "--bounding-set=-setpcap")
+        self.assertEqual(result.returncode, 77)
+        self.assertIn("cap_setpcap", result.stderr)
+
+    # As `unshare --map-root-user` of an ordinary user, or a rootless container with one uid.
+    ONE_USER = ("unshare", "--user", "--map-root-user")
+
+    def one_user(self, **options):
+        options = {"user": "root", "group": "root"} | options
+        return self.site.config(security=self.site.security(**options))
+
+    def test_a_namespace_without_setgroups(self):
+        holding = ["setpriv", f"--reuid={TEST_UID}", f"--regid={TEST_GID}", f"--groups=27,{TEST_GID}"]
+        daemon = self.start(self.one_user(Allow_Inherited_Groups="true"), [*holding, *self.ONE_USER])
+        self.deliver()
+        self.assertRegex(daemon.log(), r"event=identity_warning .*Allow_Inherited_Groups")
+        self.assertRegex(daemon.log(), r"event=identity .*groups=inherited:65534 .*verified=yes")
+        for status in daemon.threads():
+            self.assertEqual(status["Uid"].split(), [str(TEST_UID)] * 4)
+            self.assertEqual(set(status["Groups"].split()), {"27", str(TEST_GID)})
+
+    def test_a_namespace_without_setgroups_and_without_a_waiver(self):
+        result = self.refused(self.one_user(), *AS_STRANGER, *self.ONE_USER)
+        self.assertEqual(result.returncode, 77)
+        self.assertIn("Allow_Inherited_Groups = true", result.stderr)
 
 
 @needs_namespaces
