@@ -26,6 +26,7 @@ static struct {
     bool killed; /* a call beyond the promises, without "error" among them */
 } model;
 
+static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 static void note(const char *format, ...)
 {
     size_t used = strlen(model.calls);

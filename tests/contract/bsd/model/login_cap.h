@@ -4,7 +4,12 @@
 #define TESTS_MODEL_LOGIN_CAP_H
 
 #include <pwd.h>
+#include <sys/resource.h>
 #include <sys/types.h>
+
+/* A number on the BSDs, an enumeration here. */
+#define getrlimit(resource, limit) getrlimit((__rlimit_resource_t)(resource), limit)
+#define setrlimit(resource, limit) setrlimit((__rlimit_resource_t)(resource), limit)
 
 #define LOGIN_DEFCLASS     "default"
 #define LOGIN_SETPRIORITY  0x0008
