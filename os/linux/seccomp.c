@@ -54,16 +54,25 @@ enum { PROTOCOL_SCTP = 132, PROTOCOL_MPTCP = 262 };
 
 enum { SEARCH_TREE = 2 }; /* seccomp_attr_set(3): every system call passes here, so not one comparison after another */
 
+/*
+ * A filter sees the whole register, the kernel takes an int from its lower half: so what must be one value is compared
+ * by a mask, which no upper half gets around, and what must not be another is compared whole.
+ */
+
 /* The bits MASK of argument N are exactly VALUE. */
 static struct scmp_arg_cmp bits_are(unsigned n, uint64_t mask, uint64_t value)
 {
-    return SCMP_CMP(n, SCMP_CMP_MASKED_EQ, mask, value);
+    return (struct scmp_arg_cmp){.arg = n, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
 }
 
-/* Argument N, of 32 bits, is not VALUE. The upper half of a register is whatever the compiler left there. */
+static struct scmp_arg_cmp is(unsigned n, uint32_t value)
+{
+    return bits_are(n, UINT32_MAX, value);
+}
+
 static struct scmp_arg_cmp differs(unsigned n, uint32_t value)
 {
-    return SCMP_CMP32(n, SCMP_CMP_NE, value);
+    return (struct scmp_arg_cmp){.arg = n, .op = SCMP_CMP_NE, .datum_a = value};
 }
 
 /* ---- rules ---- */
@@ -112,8 +121,8 @@ static int forbid_by_argument(scmp_filter_ctx filter)
         {"setfsgid32", differs(0, UINT32_MAX)},
         {"keyctl", differs(0, KEYCTL_GET_KEYRING_ID)}, /* for the audit, too */
         /* Streams that Landlock's rules for TCP do not see. */
-        {"socket", SCMP_CMP32(2, SCMP_CMP_EQ, PROTOCOL_MPTCP)},
-        {"socket", SCMP_CMP32(2, SCMP_CMP_EQ, PROTOCOL_SCTP)},
+        {"socket", is(2, PROTOCOL_MPTCP)},
+        {"socket", is(2, PROTOCOL_SCTP)},
     };
     int code = 0;
     for (size_t i = 0; code == 0 && i < sizeof(conditions) / sizeof(conditions[0]); i++) {
