@@ -145,16 +145,21 @@ static void write_memory(const target_t *target, uint64_t address, const void *b
     }
 }
 
-static void wait_for_stop(pid_t thread)
+/* Attaches to THREAD and waits until it stands still; false: it has ended meanwhile, as threads do. */
+static bool stop_thread(pid_t process, pid_t thread)
 {
     int status = 0;
+    if (ptrace(PTRACE_SEIZE, thread, NULL, NULL) != 0 || ptrace(PTRACE_INTERRUPT, thread, NULL, NULL) != 0) {
+        /* EPERM, too, while it ends: ptrace(2). */
+        if (errno != ESRCH && syscall(SYS_tgkill, process, thread, 0) == 0) {
+            give_up("attaching to a thread");
+        }
+        return false;
+    }
     if (waitpid(thread, &status, __WALL) != thread) {
         give_up("waiting for a thread");
     }
-    if (!WIFSTOPPED(status)) {
-        (void)fprintf(stderr, "attack: thread %ld ended\n", (long)thread);
-        exit(71);
-    }
+    return WIFSTOPPED(status);
 }
 
 static bool knows(const target_t *target, pid_t thread)
@@ -182,12 +187,10 @@ static size_t stop_threads(target_t *target)
         if (thread <= 0 || knows(target, thread) || target->thread_count == THREADS_MAX) {
             continue;
         }
-        if (ptrace(PTRACE_SEIZE, thread, NULL, NULL) != 0 || ptrace(PTRACE_INTERRUPT, thread, NULL, NULL) != 0) {
-            give_up("attaching to a thread");
+        if (stop_thread(target->pid, thread)) {
+            target->threads[target->thread_count++] = thread;
+            stopped++;
         }
-        wait_for_stop(thread);
-        target->threads[target->thread_count++] = thread;
-        stopped++;
     }
     (void)closedir(tasks);
     return stopped;
