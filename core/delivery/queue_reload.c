@@ -91,6 +91,8 @@ static void begin_leg(demit_queue_t *queue, demit_leg_t *leg, demit_destination_
 /* Takes LEG out of its destination, which may go with it, and lets what it consisted of set out. */
 static void set_out(demit_queue_t *queue, demit_leg_t *leg, const move_t *moves, uint32_t count, int64_t due_us)
 {
+    demit_destination_t *before = leg->destination;
+    before->legs++; /* a part of LEG may come back to it */
     demit_leg_set_state(queue, leg, DEMIT_LEG_OVER, 0);
     leg->pending = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -107,6 +109,8 @@ static void set_out(demit_queue_t *queue, demit_leg_t *leg, const move_t *moves,
             begin_leg(queue, moves[i].leg, moves[i].place, due_us);
         }
     }
+    before->legs--;
+    demit_destination_reconsider(queue, before);
 }
 
 /* Whether LEG is where it belongs, as a whole. */

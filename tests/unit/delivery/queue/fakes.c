@@ -335,19 +335,26 @@ void fake_log_reset(void)
     log_count = 0;
 }
 
-/* ---- settings: local.example is local, the others are any ------------------------------------------------------- */
+/* ---- settings: as they say; those that name no domain: local.example is local, the others are any ---------------- */
 
 static fixture_t *current;
 
 const demit_domain_settings_t *demit_settings_domain(const demit_settings_t *settings, const char *domain)
 {
-    (void)settings;
+    for (int i = 0; settings->domains != NULL && i < settings->domains->nelts; i++) {
+        const demit_domain_settings_t *one = &APR_ARRAY_IDX(settings->domains, i, demit_domain_settings_t);
+        if (strcmp(one->name, domain) == 0)
+            return one;
+    }
+    if (settings->domains != NULL)
+        return settings->any_domain;
     return strcmp(domain, "local.example") == 0 ? &current->local : &current->any;
 }
 
 const demit_domain_settings_t *demit_settings_scope(const demit_settings_t *settings, const char *name)
 {
-    return *name == '\0' ? settings->any_domain : demit_settings_domain(settings, name);
+    const demit_domain_settings_t *found = demit_settings_domain(settings, name);
+    return *name != '\0' && found == settings->any_domain ? NULL : found;
 }
 
 /* ---- fixture ---------------------------------------------------------------------------------------------------- */
