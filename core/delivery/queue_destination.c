@@ -32,12 +32,17 @@ void demit_domain_of(const demit_queue_t *queue, const char *address, char buffe
     buffer[size] = '\0';
 }
 
+static unsigned gateway_port(const demit_domain_settings_t *settings)
+{
+    return settings->gateway_port != 0 ? settings->gateway_port : settings->remote_smtp_port;
+}
+
 static char *gateway_name(const demit_domain_settings_t *settings, apr_pool_t *pool)
 {
     if (settings->gateway_is_path) {
         return apr_pstrdup(pool, settings->gateway_host);
     }
-    unsigned port = settings->gateway_port != 0 ? settings->gateway_port : settings->remote_smtp_port;
+    const unsigned port = gateway_port(settings);
     if (strchr(settings->gateway_host, ':') != NULL) {
         return apr_psprintf(pool, "[%s]:%u", settings->gateway_host, port);
     }
@@ -56,9 +61,9 @@ static size_t make_key(char key[DEMIT_DESTINATION_KEY_MAX], const char *domain, 
         memcpy(key, domain, size);
         return size;
     }
-    int size = snprintf(key, DEMIT_DESTINATION_KEY_MAX, "%c%s%c%s%c%u", '\0',
-                        settings->name != NULL ? settings->name : "", '\0', settings->gateway_host, '\0',
-                        settings->gateway_port != 0 ? settings->gateway_port : settings->remote_smtp_port);
+    const char *scope = settings->name != NULL ? settings->name : "";
+    int size = snprintf(key, DEMIT_DESTINATION_KEY_MAX, "%c%s%c%s%c%u", '\0', scope, '\0', settings->gateway_host, '\0',
+                        gateway_port(settings));
     return size < DEMIT_DESTINATION_KEY_MAX ? (size_t)size : DEMIT_DESTINATION_KEY_MAX - 1;
 }
 

@@ -564,6 +564,37 @@ static void a_stopping_loop_ends_connections(void **state)
     finish(f);
 }
 
+static bool must_not_accept(demit_conn_t *conn, void *baton)
+{
+    (void)conn;
+    ((fixture_t *)baton)->timed_out = true;
+    return false;
+}
+
+/* As a reload does it: out, in again, and another acceptor in the place of the one that stands there. */
+static void another_acceptor_takes_over(void **state)
+{
+    fixture_t *f = start(10);
+    const demit_acceptor_t first = {.on_accept = must_not_accept, .baton = f};
+    const int fd = client_of(f); /* waits in the backlog all the while */
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        demit_loop_unlisten(f->loop, f->listener);
+        demit_loop_unlisten(f->loop, f->listener);
+        demit_loop_listen_anew(f->loop, f->listener, &first);
+        demit_loop_listen_anew(f->loop, f->listener, &first);
+    }
+    demit_loop_listen_anew(f->loop, f->listener, &f->acceptor);
+    assert_int_equal(write(fd, "x", 1), 1);
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+    assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
+    assert_int_equal(f->closes, 1);
+    assert_int_equal(f->got_size, 1);
+    close(fd);
+    finish(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -581,6 +612,7 @@ int main(void)
         cmocka_unit_test(nobody_listens),
         cmocka_unit_test(nobody_answers),
         cmocka_unit_test(a_stopping_loop_ends_connections),
+        cmocka_unit_test(another_acceptor_takes_over),
     };
     if (apr_initialize() != APR_SUCCESS) {
         return 1;
