@@ -301,12 +301,22 @@ class Listeners(ReloadTest):
         self.ctl("version")
 
 
-@unittest.skipUnless(PRIVATE and BACK_END == "linux", "needs root, Linux and a network namespace")
+@unittest.skipUnless(PRIVATE, "needs root and a network namespace")
 class Privilege(ReloadTest):
-    def test_a_privileged_port_with_the_capability(self):
+    # What the error recommends on this system.
+    advice = {
+        "linux": 'Capabilities = "cap_net_bind_service+ep" in Security',
+        "bsd": "restart demitd as root",
+    }
+
+    def test_a_privileged_port_with_the_privilege(self):
         security = self.site.security(Capabilities="cap_net_bind_service+ep")
         daemon = self.daemon(self.site.config(security=security))
-        self.reload(self.site.config(security=security, listen=self.listens(self.site.port, 25)))
+        config = self.site.config(security=security, listen=self.listens(self.site.port, 25))
+        if BACK_END != "linux":  # nothing can be kept
+            self.assertIn(self.advice[BACK_END], self.refused(config, 77, 'Listen "127.0.0.1:25": Permission denied')[0])
+            return
+        self.reload(config)
         self.assertTrue(self.greeting(25).startswith("mx.local.test"))
         self.assertTrue(is_held_by(daemon.pid, listening_inode(25)))
         self.reload(self.site.config(security=security))
@@ -319,7 +329,7 @@ class Privilege(ReloadTest):
         errors = self.refused(config, 77, 'Listen "127.0.0.1:25": Permission denied', 'Listen "127.0.0.1:587": Permission')
         for error in errors:
             self.assertRegex(error, r"demit\.conf:\d+:\d+: ")
-            self.assertIn('Capabilities = "cap_net_bind_service+ep" in Security', error)
+            self.assertIn(self.advice[BACK_END], error)
         self.greeting(self.site.port)
         self.assertIsNone(listening_inode(25))
 
@@ -365,12 +375,12 @@ class Storm(ReloadTest):
         one = self.site.config(scopes, listen=self.listens(self.site.port, more))
         other = self.site.config(scopes + "Max_Recipients = 7\n")
         load = self.load(300)
-        for _ in range(20):
+        for _ in range(10):
             self.reload(one)
             self.reload(other)
         self.finish(load, 300)
         before, files = resident_kib(daemon.pid), len(os.listdir(f"/proc/{daemon.pid}/fd"))
-        for _ in range(100):
+        for _ in range(10 if SANITIZER or VALGRIND else 100):
             self.reload(one)
             self.reload(other)
         wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= files, what="as many descriptors as before")
@@ -421,13 +431,16 @@ class Supervised(ReloadTest):
 
 @needs_root
 class Places(ReloadTest):
+    @unittest.skipIf(SANITIZER == "thread", "ThreadSanitizer starts a thread of its own after fork")
     def test_a_relative_path_is_the_one_from_the_start(self):
         """-c and an include are relative; a daemon's working directory is another one by then."""
         self.site.write("part.conf", "Max_Recipients = 7\n")
         os.chmod(self.site.path("part.conf"), 0o644)
-        path = self.site.write("demit.conf", self.site.config('include "part.conf"\nLog = "%s"\n' % self.site.path("log", "log")))
+        log = self.site.path("log", "log")
+        path = self.site.write("demit.conf", self.site.config(f'include "part.conf"\nLog = "{log}"\n'))
         os.chmod(path, 0o644)
-        run_demitd("-c", "demit.conf", cwd=self.site.base)
+        started = run_demitd("-c", "demit.conf", cwd=self.site.base)
+        self.assertEqual(started.returncode, 0, started.stderr)
         pid = int(self.ctl("pid").stdout)
         self.addCleanup(wait_until, lambda: not os.path.exists(f"/proc/{pid}"), what="the daemon's end")
         self.addCleanup(self.ctl, "shutdown")
@@ -450,7 +463,7 @@ class Places(ReloadTest):
         jail, text = self.jailed()
         self.daemon(text)
         path = self.site.path("demit.conf")
-        self.refused(None, 78, rf"{path}: cannot be read: No such file.* inside the jail {jail} now.* at {jail}{path}, too")
+        self.refused(None, 78, rf"{path}: cannot be read: No such file.* inside the jail {jail} .* at {jail}{path}, too")
         os.makedirs(jail + self.site.base)
         copy = self.site.write("jail" + path, text + "Max_Message_Size = 2048\n")
         os.chmod(copy, 0o644)
@@ -458,7 +471,8 @@ class Places(ReloadTest):
             os.chmod(directory, 0o755)
         self.assertEqual(self.reload()["options_changed"], ["Max_Message_Size"])
         more = free_port()
-        self.site.write("jail" + path, text.replace(f'Listen "127.0.0.1:{self.site.port}" {{}}', self.listens(self.site.port, more)))
+        listen = f'Listen "127.0.0.1:{self.site.port}" {{}}'
+        self.site.write("jail" + path, text.replace(listen, self.listens(self.site.port, more)))
         self.reload()
         self.greeting(more)
 
