@@ -1,5 +1,6 @@
 #include "demit/config.h"
 
+#include <apr_allocator.h>
 #include <apr_strings.h>
 
 #include "core/config/build.h"
@@ -63,16 +64,37 @@ static apr_array_header_t *copy_lines(const apr_array_header_t *lines, apr_pool_
     return copy;
 }
 
+/*
+ * A pool whose memory goes back to malloc() with it: the next load may be months away, and a sanitizer sees who uses
+ * settings that are gone. Its allocator needs no lock: one thread makes the settings, and one, at last, frees them.
+ */
+static apr_status_t make_pool(apr_pool_t **pool)
+{
+    apr_allocator_t *allocator;
+    apr_status_t status = apr_allocator_create(&allocator);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    apr_allocator_max_free_set(allocator, 1);
+    status = apr_pool_create_ex(pool, NULL, NULL, allocator);
+    if (status != APR_SUCCESS) {
+        apr_allocator_destroy(allocator);
+        return status;
+    }
+    apr_allocator_owner_set(allocator, *pool);
+    apr_pool_tag(*pool, "settings");
+    return APR_SUCCESS;
+}
+
 apr_status_t demit_config_load_shared(const demit_settings_t **settings, demit_config_report_t *report,
                                       const char *file, apr_pool_t *report_pool)
 {
     apr_pool_t *pool;
-    apr_status_t status = apr_pool_create(&pool, NULL);
+    apr_status_t status = make_pool(&pool);
     if (status != APR_SUCCESS) {
         report->errors = report->warnings = apr_array_make(report_pool, 1, sizeof(char *));
         return status;
     }
-    apr_pool_tag(pool, "settings");
     demit_settings_t *built;
     demit_config_report_t found = {0};
     status = load(&built, &found, file, pool);
