@@ -68,6 +68,8 @@ int demit_read_configuration(demit_daemon_t *daemon)
     print_lines(report.warnings, "warning: ");
     print_lines(report.errors, "");
     if (status == APR_SUCCESS) {
+        /* What is opened at the start may name things by these settings' texts for life: they stay, alone of all. */
+        demit_settings_hold_in(daemon->settings, daemon->pool);
         return make_absolute(daemon);
     }
     return APR_STATUS_IS_ENOENT(status) ? EX_NOINPUT : EX_CONFIG;

@@ -128,6 +128,21 @@ class Options(ReloadTest):
         self.assertEqual(client.reply()[0], 250)
         self.site.wait_for_mail("bob")
 
+    def test_limits_hold_for_those_who_come(self):
+        """A server that is full turns a client away by the old limit, and takes him by the new one; nobody is sent off."""
+        self.daemon(self.site.config("Max_Connections = 2\n"))
+        inside = [self.client(), self.client()]
+        self.assertIn("Too many connections", self.client(hello=False, greet=False).reply()[1])
+        self.assertEqual(self.reload(self.site.config("Max_Connections = 3\n"))["options_changed"], ["Max_Connections"])
+        inside.append(self.client())
+        self.reload(self.site.config("Max_Connections = 1\nMax_Connections_Per_Client = 1\n"))
+        self.assertIn("Too many connections", self.client(hello=False, greet=False).reply()[1])
+        for client in inside:
+            client.deliver("alice@local.test", "bob@local.test", message("from within"))
+        self.reload(self.site.config("Max_Connections_Per_Client = 1\n"))
+        self.client()  # those who came when nothing was counted do not count
+        self.assertIn("from your address", self.client(hello=False, greet=False).reply()[1])
+
     def test_domains_come_and_go(self):
         self.daemon()
         scope = 'Domain "new.test" { Delivery_Method = "Maildir" Maildir = "%s/new-%%u" Maildir_Create = true }\n'
