@@ -217,6 +217,15 @@ int demit_audit_threads(demit_daemon_t *daemon);
  */
 void demit_start_watchdog(demit_daemon_t *daemon);
 
+/* ---- the file system as a start would find it: trial.c ------------------------------------------------------------
+ */
+/*
+ * Looks, in a child that has become the daemon's user in its jail, at all paths that a start, a log rotation, a reload
+ * and deliveries need, and says what is wrong with them. EX_CONFIG if a start would fail; the rest are warnings.
+ * Changes nothing. As root, after demit_resolve_identity().
+ */
+int demit_try_paths(demit_daemon_t *daemon);
+
 /* ---- looks that change nothing: show.c --------------------------------------------------------------------------- */
 int demit_show_test(demit_daemon_t *daemon);
 int demit_show_explain(demit_daemon_t *daemon);

@@ -20,10 +20,10 @@ int demit_show_test(demit_daemon_t *daemon)
 
     if (code == 0 && geteuid() == 0) {
         /* As root this is the host that will run it: names, ids and privileges must resolve as at a start. */
-        code = demit_resolve_identity(daemon) == 0 ? 0 : EX_CONFIG;
+        code = demit_resolve_identity(daemon);
         if (code == 0) {
             print_warnings(daemon);
-            code = demit_test_sandbox(daemon) ? 0 : EX_CONFIG;
+            code = demit_test_sandbox(daemon) ? demit_try_paths(daemon) : EX_CONFIG;
         }
         demit_forget_identity(daemon);
     }

@@ -114,6 +114,7 @@ static demit_source_t place_of(const demit_security_settings_t *security, const 
         {"chroot", security->chroot_source},
         {"Capabilities", security->capabilities_source},
         {"Privileges", security->privileges_source},
+        {"Allow_Inherited_Groups", security->allow_inherited_groups_source},
     };
 
     for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
@@ -124,21 +125,53 @@ static demit_source_t place_of(const demit_security_settings_t *security, const 
     return (demit_source_t){.file = NULL};
 }
 
-/* A mistake of the configuration is told like every other one: with its place, and with the option's name once. */
-static int identity_refused(const demit_security_settings_t *security, const demit_os_error_t *error)
+static void print_mistake(demit_source_t place, const demit_os_error_t *error)
 {
     const bool named = strncmp(error->text, error->step, strlen(error->step)) == 0;
+
+    if (place.file == NULL) {
+        fprintf(stderr, "demitd: %s%s%s\n", named ? "" : error->step, named ? "" : ": ", error->text);
+    } else {
+        fprintf(stderr, "%s:%u:%u: %s%s%s\n", place.file, place.line, place.column, named ? "" : error->step,
+                named ? "" : ": ", error->text);
+    }
+}
+
+/* A mistake of the configuration is told like every other one: with its place, and with the option's name once. */
+static void identity_mistake(void *baton, const demit_os_error_t *error)
+{
+    const demit_security_settings_t *security = baton;
     demit_source_t place = place_of(security, error->step);
 
     if (place.file == NULL && strcmp(error->step, "group") == 0) {
         place = security->user_source; /* a group that is not written comes from the user */
     }
-    if (place.file == NULL) {
-        return demit_start_failed(EX_NOPERM, "%s%s%s", named ? "" : error->step, named ? "" : ": ", error->text);
+    print_mistake(place, error);
+}
+
+/* All mistakes at once, so that nobody has to start over for each. */
+static int identity_refused(demit_daemon_t *daemon, const demit_identity_request_t *request,
+                            const demit_os_error_t *first)
+{
+    demit_security_settings_t security = daemon->settings->security;
+
+    print_lines(daemon->identity_warnings, "warning: ");
+    if (demit_identity_mistakes(request, identity_mistake, &security) == 0) {
+        identity_mistake(&security, first); /* gone at the second look */
     }
-    fprintf(stderr, "%s:%u:%u: %s%s%s\n", place.file, place.line, place.column, named ? "" : error->step,
-            named ? "" : ": ", error->text);
-    return EX_NOPERM;
+    return EX_CONFIG;
+}
+
+static int resolve_control_group(demit_daemon_t *daemon)
+{
+    const char *group = daemon->settings->control_group;
+    demit_os_error_t error;
+
+    if (group == NULL || demit_os_group_resolve(&daemon->control_group, group, &error) == 0) {
+        return 0;
+    }
+    print_mistake(daemon->settings->control_group_source, &error);
+    return EX_CONFIG;
 }
 
 int demit_resolve_identity(demit_daemon_t *daemon)
@@ -161,14 +194,10 @@ int demit_resolve_identity(demit_daemon_t *daemon)
 
     daemon->identity_warnings = apr_array_make(daemon->pool, 4, sizeof(const char *));
     if (demit_identity_resolve(&daemon->identity, &request, warn, daemon, &error) != 0) {
-        print_lines(daemon->identity_warnings, "warning: ");
-        return identity_refused(security, &error);
+        (void)resolve_control_group(daemon);
+        return identity_refused(daemon, &request, &error);
     }
-    const char *group = daemon->settings->control_group;
-    if (group != NULL && demit_os_group_resolve(&daemon->control_group, group, &error) != 0) {
-        return demit_start_failed(EX_CONFIG, "%s", error.text);
-    }
-    return 0;
+    return resolve_control_group(daemon);
 }
 
 void demit_forget_identity(demit_daemon_t *daemon)

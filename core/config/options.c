@@ -49,6 +49,9 @@ const demit_config_scope_t demit_config_scopes[DEMIT_CONFIG_SCOPE_COUNT] = {
     .home = (home_), .offset = offsetof(type_, field), .size = sizeof(((type_ *)NULL)->field),                         \
     .source_offset = DEMIT_CONFIG_NO_SOURCE
 #define SETTING(field) STORED(DEMIT_CONFIG_IN_SETTINGS, demit_settings_t, field)
+#define SETTING_AT(field, source)                                                                                      \
+    .home = DEMIT_CONFIG_IN_SETTINGS, .offset = offsetof(demit_settings_t, field),                                     \
+    .size = sizeof(((demit_settings_t *)NULL)->field), .source_offset = offsetof(demit_settings_t, source)
 #define LISTEN(field)  STORED(DEMIT_CONFIG_IN_LISTEN, demit_listen_settings_t, field)
 #define DOMAIN_(field) STORED(DEMIT_CONFIG_IN_DOMAIN, demit_domain_settings_t, field)
 #define SECURITY(field, source)                                                                                        \
@@ -181,7 +184,7 @@ const demit_config_option_t demit_config_options[] = {
     {.name = "Log",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_LOG,
-     SETTING(log),
+     SETTING_AT(log, log_source),
      .reload = DEMIT_CONFIG_RESTART,
      .initial = "syslog",
      .help = "Where the log goes: stderr, syslog or a file. With -d it goes to standard error."},
@@ -193,7 +196,7 @@ const demit_config_option_t demit_config_options[] = {
     {.name = "Control_Group",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_TEXT,
-     SETTING(control_group),
+     SETTING_AT(control_group, control_group_source),
      .reload = DEMIT_CONFIG_RESTART,
      .minimum = 1,
      .initial_text = "none",
@@ -393,7 +396,7 @@ const demit_config_option_t demit_config_options[] = {
      .name = "SpoolBase",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_PATH,
-     SETTING(spool_base),
+     SETTING_AT(spool_base, spool_base_source),
      .reload = DEMIT_CONFIG_RESTART,
      .initial = "\"" DEMIT_PATH_SPOOL "\"",
      .help = "The directory of the spool."},

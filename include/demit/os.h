@@ -137,6 +137,26 @@ typedef struct demit_port_use {
 void demit_identity_advise(const demit_identity_t *identity, const demit_port_use_t *ports, size_t port_count,
                            void (*each)(void *baton, const char *line), void *baton);
 
+/*
+ * Calls EACH for every mistake that REQUEST makes on this host, where resolve ends at the first, and returns how many
+ * there were. Changes nothing.
+ */
+size_t demit_identity_mistakes(const demit_identity_request_t *request,
+                               void (*each)(void *baton, const demit_os_error_t *error), void *baton);
+
+/* A look at the host as somebody else. */
+typedef struct demit_identity_trial {
+    void (*check)(void *baton, void (*tell)(void *to, const char *line), void *to); /* in the child */
+    void (*each)(void *baton, const char *line); /* here, for every line that CHECK told; a line has no newline */
+    void *baton;
+} demit_identity_trial_t;
+/*
+ * Runs TRIAL->check in a child that has assumed IDENTITY, its jail included; the caller stays what it is. Of
+ * descriptors the child has 0 to 2. Non-zero with ERROR: there was no child, it could not become IDENTITY, or it died.
+ */
+int demit_identity_try(const demit_identity_t *identity, const demit_identity_trial_t *trial,
+                       demit_os_error_t *error) DEMIT_CHECKED;
+
 /* ---- sandbox: once the identity is verified, with one thread, before listen(2) ----------------------------------- */
 
 typedef enum demit_sandbox_access {

@@ -343,6 +343,75 @@ int demit_identity_resolve(demit_identity_t **result, const demit_identity_reque
     return 0;
 }
 
+/* ---- every mistake ---- */
+
+typedef struct mistakes {
+    void (*each)(void *baton, const demit_os_error_t *error);
+    void *baton;
+    size_t count;
+} mistakes_t;
+
+static bool note(mistakes_t *mistakes, int code, const demit_os_error_t *error)
+{
+    if (code != 0) {
+        mistakes->count++;
+        mistakes->each(mistakes->baton, error);
+    }
+    return code == 0;
+}
+
+/* What stands for itself, whoever the user is. */
+static bool find_wrong_names(const demit_identity_request_t *request, mistakes_t *mistakes)
+{
+    demit_os_error_t error = {0};
+    bool right = true;
+    gid_t gid = 0;
+    for (size_t i = 0; i < request->supplemental_group_count; i++) {
+        int code = os_find_group("Supplemental_Groups", request->supplemental_groups[i], &gid, NULL, &error);
+        right = note(mistakes, code, &error) && right;
+    }
+    return right;
+}
+
+static void find_mistakes(demit_identity_t *identity, const demit_identity_request_t *request, mistakes_t *mistakes)
+{
+    const os_sink_t silent = {NULL, NULL};
+    demit_os_error_t error = {0};
+    os_user_t user = {0};
+    gid_t gid = 0;
+    bool known = note(mistakes, resolve_user(identity, request, &user, &silent, &error), &error);
+    if (known) {
+        known = note(mistakes, resolve_group(identity, request, &user, &silent, &error), &error);
+    } else {
+        identity->uid = UINT16_MAX - 1; /* not root's: what root may would not be judged */
+        if (written_group(request) != NULL) {
+            (void)note(mistakes, os_find_group("group", written_group(request), &gid, NULL, &error), &error);
+        }
+    }
+    if (find_wrong_names(request, mistakes) && known) {
+        (void)note(mistakes, resolve_groups(identity, request, &silent, &error), &error);
+    }
+    (void)note(mistakes, resolve_jail(identity, request, &silent, &error), &error);
+    (void)note(mistakes, os_backend_resolve(identity, request, &silent, &error), &error);
+}
+
+size_t demit_identity_mistakes(const demit_identity_request_t *request,
+                               void (*each)(void *baton, const demit_os_error_t *error), void *baton)
+{
+    mistakes_t mistakes = {each, baton, 0};
+    demit_os_error_t error = {0};
+    demit_identity_t *identity = NULL;
+    if (!note(&mistakes, refuse_set_id(&error), &error)) {
+        return mistakes.count;
+    }
+    identity = calloc(1, sizeof(*identity));
+    if (note(&mistakes, identity == NULL ? no_memory(&error) : 0, &error)) {
+        find_mistakes(identity, request, &mistakes);
+        demit_identity_free(identity);
+    }
+    return mistakes.count;
+}
+
 void demit_identity_free(demit_identity_t *identity)
 {
     if (identity == NULL) {

@@ -321,16 +321,30 @@ static void test_inherited_groups_stay_by_an_explicit_waiver_only(void **state)
 
 /* ---- peers from outside the user namespace ---- */
 
-/* In a child of the host's: connects to NAME, an abstract Unix socket, as UID and GID, and waits for its end. */
+/* In the child: an abstract Unix socket that no other run has. */
+static struct sockaddr_un meeting_point;
+
+static int listen_at_meeting_point(void)
+{
+    meeting_point = (struct sockaddr_un){.sun_family = AF_UNIX};
+    (void)snprintf(meeting_point.sun_path + 1, sizeof(meeting_point.sun_path) - 1, "demit-contract-%ld",
+                   (long)getpid());
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+    CHECK(listener >= 0);
+    CHECK(bind(listener, (const struct sockaddr *)&meeting_point, sizeof(meeting_point)) == 0);
+    CHECK(listen(listener, 5) == 0);
+    return listener;
+}
+
+/* In a child of the host's: connects as UID and GID, when told to, and waits for the end. */
 static _Noreturn void connect_as(int go_fd, uid_t uid, gid_t gid)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0demit-contract-peer"};
     char byte = 0;
     CHECK(setgroups(0, NULL) == 0 && setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0);
     CHECK(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) == 0); /* a case that fails must not wait for its peers */
     CHECK(read(go_fd, &byte, 1) == 1);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    CHECK(fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
+    CHECK(fd >= 0 && connect(fd, (const struct sockaddr *)&meeting_point, sizeof(meeting_point)) == 0);
     (void)!read(fd, &byte, 1);
     _exit(0);
 }
@@ -358,11 +372,8 @@ static void unmapped_peer_body(void)
         {NOBODY, (uid_t)-1, NOBODY, (gid_t)-1}, /* cannot be told from the others */
     };
     enum { PEERS = sizeof(peers) / sizeof(peers[0]) };
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0demit-contract-peer"};
     int go[PEERS][2];
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    CHECK(listener >= 0 && bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0);
-    CHECK(listen(listener, 5) == 0);
+    int listener = listen_at_meeting_point();
     for (size_t i = 0; i < PEERS; i++) {
         CHECK(pipe(go[i]) == 0);
         pid_t child = fork();
@@ -391,11 +402,9 @@ static bool host_maps_everybody(void)
 /* In the host's own namespace it is an account that may be allowed like every other. */
 static void mapped_nobody_body(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "\0demit-contract-peer"};
     int go[2];
-    int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    CHECK(listener >= 0 && bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0);
-    CHECK(listen(listener, 5) == 0 && pipe(go) == 0);
+    int listener = listen_at_meeting_point();
+    CHECK(pipe(go) == 0);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {

@@ -16,6 +16,7 @@ import unittest
 from demit_harness import (
     BACK_END,
     PATIENCE,
+    SANITIZER,
     TEST_GID,
     TEST_UID,
     NotifySocket,
@@ -192,6 +193,7 @@ class Inherited(StartsTest):
         self.assertEqual(result.returncode, 64)
         self.assertIn("descriptor 3 (smtp) does not listen", result.stderr)
 
+    @unittest.skipIf(SANITIZER == "thread", "ThreadSanitizer starts a thread of its own after fork")
     def test_detached(self):
         """The fork after the adoption changes nothing: the process that was announced to is the one that took them."""
         self.site.port = 25
