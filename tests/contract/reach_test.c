@@ -144,20 +144,24 @@ static void test_set_user_id_programs_give_what_is_said(void **state)
     remove_directory(directory);
 }
 
+/* A uid that no other test uses: processes of STRANGER come and go while tests run side by side. */
 static void count_body(void)
 {
-    const lines_t before = reach_of(resolved(&stranger, NULL));
+    char uid[24];
+    const demit_identity_request_t alone = {.user = uid, .group = "64123"};
+    (void)snprintf(uid, sizeof(uid), "%ld", 10000000L + (long)getpid());
+    const lines_t before = reach_of(resolved(&alone, NULL));
     const pid_t pid = fork();
     if (pid == 0) {
-        become_stranger();
+        CHECK(setuid((uid_t)strtoul(uid, NULL, 10)) == 0);
         (void)raise(SIGSTOP);
         _exit(0);
     }
     int status = 0;
     CHECK(pid > 0 && waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
-    const lines_t after = reach_of(resolved(&stranger, NULL));
+    const lines_t after = reach_of(resolved(&alone, NULL));
     CHECK(kill(pid, SIGKILL) == 0 && waitpid(pid, &status, 0) == pid);
-    CHECK_HOLDS(before.text, "signals: processes of uid 64123 can be signalled and stopped");
+    CHECK_HOLDS(before.text, "can be signalled and stopped");
     if (strstr(before.text, "run now") != NULL) { /* where the system is asked at all */
         CHECK_HOLDS(before.text, "stopped: 0 run now");
         CHECK_HOLDS(after.text, "stopped: 1 runs now");

@@ -121,6 +121,7 @@ class Site:
         os.chmod(self.base, 0o755)
         for name in ("spool", "mail", "log", "run"):
             self.make_owned(name)
+        self.security_options = {}  # what every Security scope has, beside the identity
         self.port = free_port()
         self.control = self.path("run", "control.sock")
 
@@ -146,7 +147,7 @@ class Site:
         """The Security scope: the test identity unless OPTIONS say otherwise. An ordinary user runs as himself."""
         if not IS_ROOT:
             return ""
-        options = {"user": str(TEST_UID), "group": str(TEST_GID)} | options
+        options = {"user": str(TEST_UID), "group": str(TEST_GID)} | self.security_options | options
         lines = "".join(f'  {k} = {v if v.startswith("(") else chr(34) + v + chr(34)}\n' for k, v in options.items())
         return "Security {\n" + lines + "}\n"
 

@@ -62,6 +62,14 @@ def is_held_by(pid, inode):
 
 
 class ReloadTest(SystemTest):
+    """Without a sandbox, which would let no port and no directory be added that it was not told of."""
+
+    SANDBOX = "off"
+
+    def setUp(self):
+        super().setUp()
+        self.site.security_options["Sandbox"] = self.SANDBOX
+
     def listens(self, *ports, options=""):
         return " ".join(f'Listen "127.0.0.1:{port}" {{ {options} }}' for port in ports)
 
@@ -347,6 +355,37 @@ class Privilege(ReloadTest):
             self.assertIn(self.advice[BACK_END], error)
         self.greeting(self.site.port)
         self.assertIsNone(listening_inode(25))
+
+
+class Sandboxed(ReloadTest):
+    """The sandbox was closed at the start: a reload gets what it was told of, and what needs more is refused whole."""
+
+    SANDBOX = "auto"
+
+    def test_a_port_that_was_told_of(self):
+        later = free_port()
+        self.site.security_options["Sandbox_Ports"] = f"( {later} )"
+        self.daemon()
+        self.reload(self.site.config(listen=self.listens(self.site.port, later)))
+        self.greeting(later)
+
+    @needs_root
+    def test_a_port_that_was_not(self):
+        daemon, other = self.daemon(), free_port()
+        if not re.search(r'event=sandbox part="TCP bind" enforced=yes', daemon.log()):
+            self.skipTest("this kernel's sandbox knows no ports")
+        text = self.site.config(listen=self.listens(self.site.port, other), extra="Max_Recipients = 7\n")
+        self.refused(text, 77, rf'demit\.conf:\d+:\d+: Listen "127\.0\.0\.1:{other}" needs TCP port {other}.*Sandbox_Ports')
+        self.assertEqual(listening_inode(other), None)
+        self.greeting(self.site.port)
+
+    @needs_root
+    def test_a_directory_that_was_not(self):
+        daemon = self.daemon()
+        if not re.search(r'event=sandbox part="file system" enforced=yes', daemon.log()):
+            self.skipTest("this kernel's sandbox knows no files")
+        more = f'Domain "more.test" {{ Delivery_Method = "Maildir" Maildir = "{self.site.make_owned("more")}/%u" }}\n'
+        self.refused(self.site.config(extra=more), 77, r"Maildir needs .*/more, which the sandbox keeps out of reach.*Sandbox_Paths")
 
 
 class Storm(ReloadTest):
