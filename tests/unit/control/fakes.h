@@ -22,7 +22,7 @@ typedef struct fake_rooms {
     int peer_error;
     _Atomic uid_t daemon_uid;
     uid_t group_uid; /* the one member of Control_Group */
-    atomic_llong clock_offset_us;
+    atomic_llong clock_us;
     atomic_int messages_looked_at;
 } fake_rooms_t;
 extern fake_rooms_t fake_rooms;
@@ -32,6 +32,8 @@ void fake_queue_start(void);
 void fake_queue_hold(bool hold);
 /* Waits until COUNT tasks have been posted since the start. */
 void fake_queue_wait_posted(unsigned count);
+/* Waits until all that was posted has been run. */
+void fake_queue_wait_idle(void);
 /* Ends the thread; with DROP, without running what waits. */
 void fake_queue_stop(bool drop);
 

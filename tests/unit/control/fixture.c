@@ -151,7 +151,7 @@ void fixture_crash(fixture_t *fixture)
 
 void fixture_advance(fixture_t *fixture, long long microseconds)
 {
-    atomic_fetch_add(&fake_rooms.clock_offset_us, microseconds);
+    atomic_fetch_add(&fake_rooms.clock_us, microseconds);
     on_loop(fixture, NULL);
 }
 
