@@ -347,7 +347,7 @@ static void print_paths(const demit_daemon_t *daemon, const plan_t *plan)
         const demit_sandbox_path_t *path = &APR_ARRAY_IDX(plan->paths, i, demit_sandbox_path_t);
         const char *outside = jail == NULL ? path->path : apr_pstrcat(plan->pool, jail, path->path, NULL);
         printf("      %-7s  %-36s %s%s\n", text_of(path->access), path->path, path->option,
-               look_at(outside, plan->pool) == APR_SUCCESS ? "" : " (is not there)");
+               look_at(outside, plan->pool) == APR_SUCCESS ? "" : " (not there now)");
     }
 }
 

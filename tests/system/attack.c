@@ -46,7 +46,8 @@ static _Noreturn void give_up(const char *what)
 typedef struct user_regs_struct registers_t;
 
 #if defined(__x86_64__)
-static const uint8_t CODE[8] = {0x0f, 0x05, 0xcc}; /* syscall; int3 */
+static const uint8_t CODE[8] = {0x0f, 0x05, 0xcc};      /* syscall; int3 */
+static const uint8_t CODE_I386[8] = {0xcd, 0x80, 0xcc}; /* int 0x80; int3 */
 
 static uint64_t stack_of(const registers_t *registers)
 {
@@ -230,6 +231,7 @@ typedef struct material {
 } material_t;
 
 static const target_t *the_target;
+static const uint8_t *the_code = CODE;
 static uint64_t material_at;
 
 /* THREAD makes the call NUMBER; returns what the kernel answered: a value, or minus an errno. */
@@ -242,14 +244,16 @@ static long call(pid_t thread, long number, const uint64_t arguments[6])
     during = before;
     set_call(&during, number, arguments);
     read_memory(the_target, code_of(&before), code, sizeof(code));
-    write_memory(the_target, code_of(&before), CODE, sizeof(CODE));
+    write_memory(the_target, code_of(&before), the_code, sizeof(CODE));
     set_registers(thread, &during);
     do { /* whoever traces another is sent SIGCHLD when that one ends; it must not reach demitd */
         if (ptrace(PTRACE_CONT, thread, NULL, NULL) != 0 || waitpid(thread, &status, __WALL) != thread) {
             give_up("running a call");
         }
     } while (WIFSTOPPED(status) && WSTOPSIG(status) == SIGCHLD);
-    if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP) {
+    /* A kernel without the calls of 32-bit programs takes their instruction for a fault. */
+    const bool faulted = the_code != CODE && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSEGV;
+    if (!faulted && (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP)) {
         (void)fprintf(stderr, "attack: thread %ld did not come back from call %ld: status 0x%x\n", (long)thread, number,
                       (unsigned)status);
         exit(71);
@@ -257,7 +261,7 @@ static long call(pid_t thread, long number, const uint64_t arguments[6])
     get_registers(thread, &during);
     write_memory(the_target, code_of(&before), code, sizeof(code));
     set_registers(thread, &before);
-    return result_of(&during);
+    return faulted ? -ENOSYS : result_of(&during);
 }
 
 #define POINTER(member)        (material_at + offsetof(material_t, member))
@@ -341,6 +345,20 @@ static void try_bind(pid_t thread, const char *name, uint64_t address)
     (void)CALL(SYS_close, (uint64_t)fd);
 }
 
+/* The other sets of system calls that the processor offers: what is refused in one must not be had in another. */
+static void try_other_sets(pid_t thread)
+{
+#if defined(__x86_64__)
+    enum { X32 = 0x40000000, I386_GETPID = 20 };
+    TRY("getpid_x32", SYS_getpid | X32, 0);
+    the_code = CODE_I386;
+    TRY("getpid_i386", I386_GETPID, 0);
+    the_code = CODE;
+#else
+    (void)thread;
+#endif
+}
+
 /* What any process may, or what fails for another reason (EINVAL, ENOENT, EFAULT) where no filter stands before it. */
 static void try_sandbox(pid_t thread, pid_t victim)
 {
@@ -370,6 +388,7 @@ static void attack_with(pid_t thread, pid_t victim, bool sandboxed)
     try_bind(thread, "bind_low", POINTER(low));
     if (sandboxed) {
         try_sandbox(thread, victim);
+        try_other_sets(thread);
     }
 }
 

@@ -29,10 +29,11 @@ CLUSTER = {"cap_net_admin": 12, "cap_net_bind_service": 10, "cap_net_raw": 13, "
 
 # What each call fails with: no permission. A kernel may be built without some of them.
 REFUSED = {errno.EPERM, errno.EACCES}
-MAY_BE_MISSING = {"iopl", "init_module", "keyctl", "io_uring_setup", "perf_event_open"}
+MAY_BE_MISSING = {"iopl", "init_module", "keyctl", "io_uring_setup", "perf_event_open", "getpid_i386"}
 # These fail for everybody in their own ways; the list of system calls must stand before them.
 EXACTLY = {"clone3": errno.ENOSYS, "setuid_to_itself": errno.EPERM, "execve": errno.EPERM, "clone": errno.EPERM,
-           "open_root": errno.EACCES, "bind": errno.EACCES, "mptcp": errno.EPERM}  # fmt: skip
+           "open_root": errno.EACCES, "bind": errno.EACCES, "mptcp": errno.EPERM,
+           "getpid_x32": errno.EPERM, "getpid_i386": errno.EPERM}  # fmt: skip
 
 IDENTITY_FIELDS = ("Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
 
