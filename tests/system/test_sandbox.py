@@ -43,6 +43,7 @@ class SandboxTest(SystemTest):
         super().setUp()
         if BACK_END != "linux":
             self.skipTest("this back end has no sandbox here")
+        self.has_calls = "libseccomp" in run_demitd("-V").stdout
 
     def config(self, *options, extra=""):
         text = self.site.security() if IS_ROOT else "Security {\n}\n"
@@ -69,9 +70,8 @@ class Option(SandboxTest):
     def test_auto_is_the_default_and_on_every_thread(self):
         daemon = self.daemon()
         self.deliver()
-        parts = self.parts(daemon)
-        self.assertTrue(parts["system calls"], parts)
-        self.assertEqual(self.seccomp(daemon), {"2"})
+        self.assertEqual(self.parts(daemon)["system calls"], self.has_calls)
+        self.assertEqual(self.seccomp(daemon), {"2" if self.has_calls else "0"})
 
     def test_off_takes_nothing(self):
         daemon = self.daemon(self.config("Sandbox = off"))
@@ -123,7 +123,7 @@ class OtherKernels(SandboxTest):
     def test_auto_tells_and_goes_on(self):
         daemon = self.daemon(self.config("Sandbox = auto"), wrapper=WITHOUT_LANDLOCK)
         self.deliver()
-        expected = {"file system": False, "TCP bind": False, "other processes": False, "system calls": True}
+        expected = {"file system": False, "TCP bind": False, "other processes": False, "system calls": self.has_calls}
         self.assertEqual(self.parts(daemon), expected)
         daemon.wait_event(r'event=sandbox part="file system" enforced=no why="this kernel has no Landlock')
 
