@@ -79,9 +79,10 @@ static const char *directory_of(const plan_t *plan, const char *path)
     return slash == NULL || slash == path ? "/" : apr_pstrmemdup(plan->pool, path, (apr_size_t)(slash - path));
 }
 
+/* The plan outlives the settings, which a reload replaces. */
 static void need_path(plan_t *plan, const char *path, demit_sandbox_access_t access, const char *option)
 {
-    const demit_sandbox_path_t needed = {.path = path, .access = access, .option = option};
+    const demit_sandbox_path_t needed = {.path = apr_pstrdup(plan->pool, path), .access = access, .option = option};
 
     if (!has_path((const demit_sandbox_path_t *)plan->paths->elts, (size_t)plan->paths->nelts, &needed)) {
         APR_ARRAY_PUSH(plan->paths, demit_sandbox_path_t) = needed;
