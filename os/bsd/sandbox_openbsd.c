@@ -43,7 +43,8 @@ bool os_openbsd_has_pledged(void)
 
 static const char *permissions_for(demit_sandbox_access_t access)
 {
-    return access == DEMIT_SANDBOX_READ ? "r" : "rwc";
+    /* What is neither read nor written below is a socket: connect(2) to it is a write. */
+    return access == DEMIT_SANDBOX_READ ? "r" : access == DEMIT_SANDBOX_WRITE ? "rwc" : "w";
 }
 
 static int unveil_paths(const demit_sandbox_request_t *request, demit_os_error_t *error)
