@@ -120,6 +120,10 @@ typedef struct demit_error_text {
     char text[1024];
 } demit_error_text_t;
 
+/* Writes what is wrong with LISTEN, behind the place where it is written. */
+void demit_listen_say(demit_error_text_t *error, const demit_listen_settings_t *listen, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /*
  * Opens the socket of LISTEN; a TCP one is only bound. 0, or a code of sysexits.h and why, in the form of the
  * configuration's errors. LISTEN must live as long as the daemon's settings.

@@ -28,10 +28,7 @@ typedef struct close_all {
 
 /* ---- what is wrong ----------------------------------------------------------------------------------------------- */
 
-static void say(demit_error_text_t *error, const demit_listen_settings_t *listen, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static void say(demit_error_text_t *error, const demit_listen_settings_t *listen, const char *format, ...)
+void demit_listen_say(demit_error_text_t *error, const demit_listen_settings_t *listen, const char *format, ...)
 {
     const demit_source_t *source = &listen->source;
     va_list arguments;
@@ -69,15 +66,17 @@ static const demit_bound_t *own_overlap(const demit_daemon_t *daemon, const demi
 static int say_denied(const demit_daemon_t *daemon, const demit_listen_settings_t *listen, demit_error_text_t *error)
 {
     if (daemon->main_loop == NULL) {
-        say(error, listen,
-            "Listen \"%s\": Permission denied; a port below 1024 needs a start as root or the privilege "
-            "to bind it",
-            listen->title);
+        demit_listen_say(error, listen,
+                         "Listen \"%s\": Permission denied; a port below 1024 needs a start as root or the privilege "
+                         "to bind it",
+                         listen->title);
     } else if (listen->port < demit_identity_lowest_port(daemon->identity)) {
-        say(error, listen, "Listen \"%s\": Permission denied; the privilege to bind it was given up at the start; %s",
-            listen->title, demit_os_low_port_advice());
+        demit_listen_say(error, listen,
+                         "Listen \"%s\": Permission denied; the privilege to bind it was given up at the start; %s",
+                         listen->title, demit_os_low_port_advice());
     } else {
-        say(error, listen,
+        demit_listen_say(
+            error, listen,
             "Listen \"%s\": Permission denied; the sandbox was closed at the start: Sandbox_Ports = ( %u ) "
             "in Security and a restart would allow it",
             listen->title, listen->port);
@@ -93,25 +92,28 @@ static int say_failed(const demit_daemon_t *daemon, const demit_listen_settings_
 
     apr_strerror(status, text, sizeof(text));
     if (APR_TO_OS_ERROR(status) == EADDRINUSE && own != NULL) {
-        say(error, listen,
+        demit_listen_say(
+            error, listen,
             "Listen \"%s\": %s: \"%s\", which this server listens at, overlaps; reload without either, then "
             "with this one, or restart",
             listen->title, text, own->listen->title);
         return EX_UNAVAILABLE;
     }
     if (APR_TO_OS_ERROR(status) == EADDRINUSE) {
-        say(error, listen, "Listen \"%s\": %s; another server owns this port: stop it, or choose another one",
-            listen->title, text);
+        demit_listen_say(error, listen,
+                         "Listen \"%s\": %s; another server owns this port: stop it, or choose another one",
+                         listen->title, text);
         return EX_UNAVAILABLE;
     }
     if (APR_STATUS_IS_EACCES(status)) {
         return say_denied(daemon, listen, error);
     }
     if (APR_TO_OS_ERROR(status) == EADDRNOTAVAIL) {
-        say(error, listen, "Listen \"%s\": %s; no interface of this host has that address", listen->title, text);
+        demit_listen_say(error, listen, "Listen \"%s\": %s; no interface of this host has that address", listen->title,
+                         text);
         return EX_UNAVAILABLE;
     }
-    say(error, listen, "Listen \"%s\": %s", listen->title, text);
+    demit_listen_say(error, listen, "Listen \"%s\": %s", listen->title, text);
     return EX_OSERR;
 }
 
@@ -166,7 +168,7 @@ static int open_unix(demit_bound_t *bound, demit_error_text_t *error)
     const apr_status_t status = demit_unix_socket_open(&bound->unix_socket, &request, text, sizeof(text), bound->pool);
 
     if (status != APR_SUCCESS) {
-        say(error, listen, "Listen: %s", text);
+        demit_listen_say(error, listen, "Listen: %s", text);
         return APR_TO_OS_ERROR(status) == EADDRINUSE ? EX_UNAVAILABLE : EX_CANTCREAT;
     }
     bound->socket = bound->unix_socket.socket;

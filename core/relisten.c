@@ -127,9 +127,10 @@ static void add_error(demit_reload_outcome_t *outcome, int code, const char *tex
 static void refuse_option(const demit_listen_settings_t *listen, const char *option, const char *why,
                           demit_reload_outcome_t *outcome)
 {
-    add_error(outcome, EX_CONFIG,
-              apr_psprintf(outcome->errors->pool, "%s:%u:%u: Listen \"%s\": %s: %s", listen->source.file,
-                           listen->source.line, listen->source.column, listen->title, option, why));
+    demit_error_text_t error;
+
+    demit_listen_say(&error, listen, "Listen \"%s\": %s: %s", listen->title, option, why);
+    add_error(outcome, EX_CONFIG, error.text);
 }
 
 /* What setsockopt(2) cannot take back: the system sizes the buffers of a socket itself only until it is told a size. */

@@ -191,10 +191,7 @@ static apr_status_t look_at(const char *path, apr_pool_t *pool)
     return status == APR_INCOMPLETE ? APR_SUCCESS : status;
 }
 
-/*
- * Leaves out of PLAN what is not there: no sandbox can allow it, and a reload that asks for it must be told so. What
- * stays is copied, for it is asked about when the settings of the start are gone.
- */
+/* Leaves out of PLAN what is not there: no sandbox can allow it, and a reload that asks for it must be told so. */
 static void leave_out_missing(plan_t *plan)
 {
     apr_array_header_t *there = apr_array_make(plan->pool, plan->paths->nelts, sizeof(demit_sandbox_path_t));
@@ -202,8 +199,7 @@ static void leave_out_missing(plan_t *plan)
     for (int i = 0; i < plan->paths->nelts; i++) {
         const demit_sandbox_path_t *path = &APR_ARRAY_IDX(plan->paths, i, demit_sandbox_path_t);
         if (path->access == DEMIT_SANDBOX_CONNECT || look_at(path->path, plan->pool) == APR_SUCCESS) {
-            APR_ARRAY_PUSH(there, demit_sandbox_path_t) = (demit_sandbox_path_t){
-                .path = apr_pstrdup(plan->pool, path->path), .access = path->access, .option = path->option};
+            APR_ARRAY_PUSH(there, demit_sandbox_path_t) = *path;
         }
     }
     plan->paths = there;
