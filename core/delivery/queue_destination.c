@@ -122,6 +122,14 @@ demit_destination_t *demit_destination_for(demit_queue_t *queue, const char *add
     return found != NULL ? found : make_destination(queue, domain, key, key_size, settings);
 }
 
+bool demit_destination_is_for(const demit_queue_t *queue, const demit_destination_t *destination, const char *address)
+{
+    char domain[DEMIT_DOMAIN_SIZE], key[DEMIT_DESTINATION_KEY_MAX];
+    demit_domain_of(queue, address, domain);
+    const size_t key_size = make_key(key, domain, demit_settings_domain(queue->settings, domain));
+    return !destination->abandoned && key_size == destination->key_size && memcmp(key, destination->key, key_size) == 0;
+}
+
 void demit_destination_free(demit_queue_t *queue, demit_destination_t *destination)
 {
     if (destination->abandoned) {
@@ -150,6 +158,10 @@ static void adopt_throttle(demit_queue_t *queue, demit_destination_t *destinatio
     destination->throttle = NULL;
     if (has_throttle(settings)) {
         destination->throttle = make_throttle(queue, settings);
+    }
+    if (destination->resting && !destination->failing) { /* the old throttle's rest */
+        demit_wheel_remove(&destination->node);
+        destination->resting = false;
     }
 }
 

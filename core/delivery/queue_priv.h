@@ -157,6 +157,8 @@ void demit_queue_forget_all(demit_queue_t *queue);
 
 /* Finds or makes the destination for mail to ADDRESS. NULL: no memory. */
 demit_destination_t *demit_destination_for(demit_queue_t *queue, const char *address);
+/* Whether mail to ADDRESS belongs to DESTINATION. */
+bool demit_destination_is_for(const demit_queue_t *queue, const demit_destination_t *destination, const char *address);
 /* Puts DESTINATION into line if it may have something to do; frees it if it has nothing to do or to remember. */
 void demit_destination_reconsider(demit_queue_t *queue, demit_destination_t *destination);
 void demit_destination_free(demit_queue_t *queue, demit_destination_t *destination);

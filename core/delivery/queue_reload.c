@@ -5,6 +5,8 @@
  */
 #include "core/delivery/queue_priv.h"
 
+#include <string.h>
+
 /* ---- legs ------------------------------------------------------------------------------------------------------- */
 
 /* One recipient, on its way to a leg that leads to PLACE. */
@@ -79,10 +81,6 @@ static void give_up_moves(demit_queue_t *queue, const demit_leg_t *leg, const mo
 
 static void begin_leg(demit_queue_t *queue, demit_leg_t *leg, demit_destination_t *place, int64_t due_us)
 {
-    const int64_t latest_us = queue->now_us + place->settings->max_retry_interval_us;
-    if (due_us > latest_us) {
-        due_us = latest_us;
-    }
     leg->destination = place;
     leg->moved = true;
     demit_leg_set_state(queue, leg, due_us > queue->now_us ? DEMIT_LEG_WAITING : DEMIT_LEG_READY, due_us);
@@ -114,17 +112,20 @@ static void set_out(demit_queue_t *queue, demit_leg_t *leg, const move_t *moves,
 }
 
 /* Whether LEG is where it belongs, as a whole. */
-static bool is_at_home(const demit_leg_t *leg, const move_t *moves, uint32_t count)
+static bool is_at_home(const demit_queue_t *queue, const demit_leg_t *leg)
 {
-    for (uint32_t i = 0; i < count; i++) {
-        if (moves[i].place != leg->destination) {
+    const demit_queued_t *message = leg->message;
+    for (uint32_t i = 0; i < message->recipient_count; i++) {
+        const demit_queued_recipient_t *recipient = &message->recipients[i];
+        if (recipient->leg == leg->number && recipient->state == DEMIT_RECIPIENT_PENDING &&
+            !demit_destination_is_for(queue, leg->destination, demit_queued_text(message, recipient->address))) {
             return false;
         }
     }
     return true;
 }
 
-/* Moves LEG if it is not where it belongs. False: it is, or there is no memory to move it, and nothing has changed. */
+/* Moves LEG, which is not where it belongs. False: there is no memory to do it, and nothing has changed. */
 static bool move_leg(demit_queue_t *queue, demit_leg_t *leg, int64_t due_us)
 {
     apr_pool_t *pool;
@@ -133,7 +134,7 @@ static bool move_leg(demit_queue_t *queue, demit_leg_t *leg, int64_t due_us)
     }
     move_t *moves = apr_pcalloc(pool, leg->message->recipient_count * sizeof(*moves));
     const uint32_t count = find_places(queue, leg, moves);
-    const bool moves_on = !is_at_home(leg, moves, count) && find_legs(leg, moves, count);
+    const bool moves_on = find_legs(leg, moves, count);
     if (moves_on) {
         set_out(queue, leg, moves, count, due_us);
     } else {
@@ -146,7 +147,10 @@ static bool move_leg(demit_queue_t *queue, demit_leg_t *leg, int64_t due_us)
 void demit_leg_find_way(demit_queue_t *queue, demit_leg_t *leg, int64_t due_us)
 {
     leg->astray = false;
-    if (!move_leg(queue, leg, due_us) && leg->state == DEMIT_LEG_ACTIVE) {
+    if (!is_at_home(queue, leg) && move_leg(queue, leg, due_us)) {
+        return;
+    }
+    if (leg->state == DEMIT_LEG_ACTIVE) {
         demit_leg_set_state(queue, leg, DEMIT_LEG_WAITING, due_us);
     }
 }
@@ -168,9 +172,39 @@ static void send_legs(demit_queue_t *queue, demit_destination_t *destination)
     }
 }
 
-/* Destinations are made while legs move, so those that there are now are listed first. */
-static void reconsider_all(demit_queue_t *queue, apr_pool_t *pool)
+static bool same_way(const demit_domain_settings_t *left, const demit_domain_settings_t *right)
 {
+    if ((left->name == NULL) != (right->name == NULL) || (left->name != NULL && strcmp(left->name, right->name) != 0) ||
+        (left->gateway_host == NULL) != (right->gateway_host == NULL) ||
+        (left->delivery_method == DEMIT_DELIVER_MAILDIR) != (right->delivery_method == DEMIT_DELIVER_MAILDIR)) {
+        return false;
+    }
+    return left->gateway_host == NULL ||
+           (strcmp(left->gateway_host, right->gateway_host) == 0 && left->gateway_port == right->gateway_port &&
+            left->remote_smtp_port == right->remote_smtp_port);
+}
+
+/* Whether every domain is reached as before: then no leg is astray, and a million of them need not be asked. */
+static bool same_ways(const demit_settings_t *older, const demit_settings_t *newer)
+{
+    const apr_array_header_t *before = older->domains, *now = newer->domains;
+    if (before == NULL || now == NULL || before->nelts != now->nelts ||
+        !same_way(older->any_domain, newer->any_domain) || strcmp(older->hostname, newer->hostname) != 0) {
+        return false;
+    }
+    for (int i = 0; i < now->nelts; i++) {
+        if (!same_way(&APR_ARRAY_IDX(before, i, demit_domain_settings_t),
+                      &APR_ARRAY_IDX(now, i, demit_domain_settings_t))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Destinations are made while legs move, so those that there are now are listed first. */
+static void reconsider_all(demit_queue_t *queue, const demit_settings_t *older, apr_pool_t *pool)
+{
+    const bool is_same = same_ways(older, queue->settings);
     const unsigned count = apr_hash_count(queue->destinations);
     demit_destination_t **all = apr_palloc(pool, count * sizeof(demit_destination_t *) + 1);
     unsigned listed = 0;
@@ -185,9 +219,15 @@ static void reconsider_all(demit_queue_t *queue, apr_pool_t *pool)
         }
     }
     for (unsigned i = 0; i < listed; i++) {
+        demit_destination_t *destination = all[i];
+        const bool may_be_gone = destination->legs == 0;
         /* A domain's own destination that was adopted holds that domain's mail as before; a gateway's may not. */
-        if (all[i]->abandoned || all[i]->is_gateway) {
-            send_legs(queue, all[i]);
+        const bool looks = destination->abandoned || (destination->is_gateway && !is_same);
+        if (!destination->abandoned) {
+            demit_destination_reconsider(queue, destination); /* limits may be others */
+        }
+        if (looks && !may_be_gone) {
+            send_legs(queue, destination);
         }
     }
 }
@@ -209,7 +249,7 @@ static void on_change(demit_task_t *task)
     apr_pool_t *pool;
     queue->settings = change->settings; /* with the hold that came along */
     if (apr_pool_create(&pool, queue->pool) == APR_SUCCESS) {
-        reconsider_all(queue, pool);
+        reconsider_all(queue, older, pool);
         apr_pool_destroy(pool);
     }
     demit_settings_release(older);

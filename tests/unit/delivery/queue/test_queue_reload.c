@@ -169,6 +169,30 @@ static void a_dead_host_rests_on(void **state)
     }
 }
 
+/* What was sent lately counts on while the limit is the same, and a new limit holds at once. */
+static void a_throttle_is_not_forgotten(void **state)
+{
+    fixture_t *f = *state;
+    f->any.throttle_messages = 2;
+    f->any.throttle_seconds = 600;
+    use_gateway(f, NULL);
+    for (unsigned i = 0; i < 5; i++)
+        fixture_send_one(f, "a@b.example");
+    assert_int_equal(f->given, 2);
+    use_gateway(f, NULL);
+    use_gateway(f, NULL);
+    assert_int_equal(f->given, 2);
+    f->any.throttle_messages = 1;
+    use_gateway(f, NULL);
+    assert_int_equal(f->given, 3);
+    f->any.throttle_messages = 0;
+    use_gateway(f, NULL);
+    assert_int_equal(f->given, 5);
+    while (f->held_count > 0)
+        fixture_report(f, 0, DEMIT_RESULT_DELIVERED, "2.0.0", "ok");
+    assert_empty(f);
+}
+
 static void recipients_part_and_meet_again(void **state)
 {
     static const scope_t apart[] = {{"b.example", "b.gateway"}, {"c.example", NULL}, {"d.example", "maildir"}};
@@ -356,6 +380,7 @@ int main(void)
         TEST(what_waits_goes_elsewhere_when_it_is_due),
         TEST(what_rests_elsewhere_goes_on_here),
         TEST(a_dead_host_rests_on),
+        TEST(a_throttle_is_not_forgotten),
         TEST(recipients_part_and_meet_again),
         TEST(what_is_under_way_ends_as_it_began),
         TEST(a_connection_counts_where_it_was_made),
