@@ -124,6 +124,9 @@ typedef struct demit_error_text {
 void demit_listen_say(demit_error_text_t *error, const demit_listen_settings_t *listen, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Makes a BOUND for LISTEN, without a socket. It goes by demit_bound_close(). */
+apr_status_t demit_bound_make(demit_bound_t **bound, demit_daemon_t *daemon, const demit_listen_settings_t *listen)
+    __attribute__((warn_unused_result));
 /*
  * Opens the socket of LISTEN; a TCP one is only bound. 0, or a code of sysexits.h and why, in the form of the
  * configuration's errors. LISTEN must live as long as the daemon's settings.

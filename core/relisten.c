@@ -155,7 +155,7 @@ static apr_status_t set_options(const demit_bound_t *bound, const demit_listen_s
 {
     apr_status_t status;
 
-    if (to->unix_path != NULL) {
+    if (bound->unix_socket.path != NULL) {
         status = demit_unix_socket_set_mode(&bound->unix_socket, (mode_t)to->file_mode, pool);
     } else {
         status = set_buffer(bound->socket, APR_SO_RCVBUF, to->tcp_recv_buffer_bytes);
