@@ -423,7 +423,7 @@ class Storm(ReloadTest):
     def test_two_hundred_reloads_leave_nothing_behind(self):
         daemon = self.daemon()
         scopes = "".join(
-            f'Domain "d{i}.test" {{ Gateway = "127.0.0.1:{2000 + i}" Retry_Interval = 60 }}\n' for i in range(300)
+            f'Domain "d{i}.test" {{ Gateway = "127.0.0.1:{2000 + i}" Retry_Interval = 60 }}\n' for i in range(100)
         )
         more = free_port()
         one = self.site.config(scopes, listen=self.listens(self.site.port, more))

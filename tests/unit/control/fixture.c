@@ -51,6 +51,41 @@ static void count_shutdown(void *baton)
     atomic_fetch_add(&fixture->shutdowns, 1);
 }
 
+static const char *const no_words[] = {NULL};
+static const char *const changed_words[] = {"Max_Recipients", NULL};
+
+static apr_array_header_t *words(apr_pool_t *pool, const char *const *list)
+{
+    apr_array_header_t *array = apr_array_make(pool, 2, sizeof(const char *));
+
+    for (; *list != NULL; list++) {
+        APR_ARRAY_PUSH(array, const char *) = *list;
+    }
+    return array;
+}
+
+/* As the fixture says: refused with that code, or with other settings as the outcome. */
+static void fake_reload(void *baton, demit_reload_outcome_t *outcome, apr_pool_t *pool)
+{
+    static const char *const wrong[] = {"demit.conf:1:2: wrong", "demit.conf:3:4: wrong, too", NULL};
+    static const char *const added[] = {"*:587", NULL}, *const removed[] = {"*:25", NULL};
+    fixture_t *fixture = baton;
+
+    outcome->exit_code = fixture->reload_code;
+    outcome->errors = words(pool, fixture->reload_code != 0 ? wrong : no_words);
+    outcome->warnings = words(pool, no_words);
+    outcome->added = words(pool, added);
+    outcome->removed = words(pool, removed);
+    outcome->changed = words(pool, no_words);
+    outcome->options = words(pool, changed_words);
+    if (fixture->reload_code == 0) {
+        fixture->settings_after = fixture->settings;
+        fixture->settings_after.hostname = "mx.after.example";
+        fixture->settings_after.text = "Hostname = mx.after.example\nMax_Recipients = 7\n";
+        demit_control_use_settings(fixture->control, &fixture->settings_after);
+    }
+}
+
 static void open_listener(fixture_t *fixture)
 {
     static const demit_listen_settings_t listen = {.title = "console"};
@@ -96,6 +131,7 @@ int fixture_start(void **state)
         .loops = &fixture->loop,
         .loop_count = 1,
         .shutdown = count_shutdown,
+        .reload = fake_reload,
         .baton = fixture,
     };
     assert_int_equal(demit_control_create(&fixture->control, &options, fixture->pool), APR_SUCCESS);

@@ -16,7 +16,8 @@ enum { PATIENCE_MS = 120000 }; /* for what takes milliseconds, unless the machin
 
 typedef struct fixture {
     apr_pool_t *pool;
-    demit_settings_t settings;
+    demit_settings_t settings, settings_after; /* AFTER a reload */
+    int reload_code;
     demit_domain_settings_t any_domain;
     demit_loop_t *loop;
     demit_control_t *control;

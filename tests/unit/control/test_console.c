@@ -319,6 +319,24 @@ static void shutdown_happens_though_the_client_leaves(void **state)
     assert_int_equal(atomic_load(&fixture->shutdowns), 1);
 }
 
+/* ---- the configuration ------------------------------------------------------------------------------------------ */
+
+static void reload_tells_what_came_of_it(void **state)
+{
+    fixture_t *fixture = *state;
+
+    fixture->reload_code = 77;
+    assert_reply(fixture, "text config reload\n", 77, "demit.conf:1:2: wrong\ndemit.conf:3:4: wrong, too\n");
+    assert_reply(fixture, "text config reload\n", 77, "Nothing was changed.");
+    assert_reply(fixture, "text config show\n", 0, "");
+    assert_reply(fixture, "json config reload\n", 77, "\"errors\"");
+    fixture->reload_code = 0;
+    assert_reply(fixture, "text config reload\n", 0, "Max_Recipients");
+    assert_reply(fixture, "json config reload\n", 0, "\"listeners_added\"");
+    assert_reply(fixture, "text config show\n", 0, "Hostname = mx.after.example\nMax_Recipients = 7\n");
+    assert_reply(fixture, "text summary\n", 0, "mx.after.example");
+}
+
 /* ---- requests that are none ------------------------------------------------------------------------------------ */
 
 static void a_request_may_come_byte_by_byte(void **state)
@@ -564,6 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CONSOLE_TEST(version_and_pid),
         CONSOLE_TEST(help_lists_what_there_is),
+        CONSOLE_TEST(reload_tells_what_came_of_it),
         CONSOLE_TEST(unknown_commands_get_the_nearest),
         CONSOLE_TEST(arguments_are_checked),
         CONSOLE_TEST(summary_tells_from_every_room),
