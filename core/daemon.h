@@ -136,9 +136,6 @@ int demit_bound_open(demit_bound_t **bound, demit_daemon_t *daemon, const demit_
 /* Has a TCP socket listen, or a listening socket take another backlog. As demit_bound_open(). */
 int demit_bound_listen(demit_daemon_t *daemon, demit_bound_t *bound, const demit_listen_settings_t *listen,
                        demit_error_text_t *error) __attribute__((warn_unused_result));
-/* A bound of LISTEN that has no socket yet. */
-apr_status_t demit_bound_make(demit_bound_t **bound, demit_daemon_t *daemon, const demit_listen_settings_t *listen)
-    __attribute__((warn_unused_result));
 /* Closes the socket, and frees BOUND. */
 void demit_bound_close(demit_bound_t *bound);
 /* The acceptor for BOUND by its LISTEN of SETTINGS; lives as long as those. */
