@@ -19,6 +19,11 @@ enum { OPEN_TO_PASS = O_SEARCH };
 enum { OPEN_TO_PASS = O_RDONLY };
 #endif
 
+/* Solaris leaves it to each file system; none of its own takes longer names: limits.h(3HEAD), statvfs(2). */
+#if !defined(NAME_MAX)
+#define NAME_MAX 255
+#endif
+
 static bool has_parent_component(const char *path)
 {
     for (const char *at = path; *at != '\0';) {
@@ -93,7 +98,12 @@ int demit_os_open_below(int directory_fd, const char *relative, int flags, mode_
 
 /* ---- writing ---- */
 
-enum { PARTS_PER_CALL = 1024 }; /* IOV_MAX of every system here; more is EINVAL with nothing written */
+/* IOV_MAX of most systems; more is EINVAL with nothing written. Solaris has 16: limits.h(3HEAD). */
+#if defined(IOV_MAX) && IOV_MAX < 1024
+enum { PARTS_PER_CALL = IOV_MAX };
+#else
+enum { PARTS_PER_CALL = 1024 };
+#endif
 
 int demit_os_pwritev(int fd, const struct iovec *parts, int count, uint64_t offset)
 {

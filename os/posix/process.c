@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <termios.h> /* TIOCNOTTY, on Solaris: termio(4I) */
 #include <time.h>
 #include <unistd.h>
 

@@ -172,10 +172,21 @@ int os_step_run_uid(const demit_identity_t *identity)
     return os_backend_set_uids(identity->uid);
 }
 
+/* False: this system has no such limit that a process could ask for (Solaris), or does not tell. */
+static bool read_process_limit(struct rlimit *limit)
+{
+#if defined(RLIMIT_NPROC)
+    return getrlimit(RLIMIT_NPROC, limit) == 0;
+#else
+    (void)limit;
+    return false;
+#endif
+}
+
 static void blame_process_limit(const demit_identity_t *identity, char *cause, size_t size)
 {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NPROC, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+    if (!read_process_limit(&limit) || limit.rlim_cur == RLIM_INFINITY) {
         os_append(cause, size, "most likely a limit on processes and threads (cgroup pids.max or the like)");
         return;
     }
@@ -205,7 +216,7 @@ int os_step_run_room(const demit_identity_t *identity)
 {
     (void)identity;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NPROC, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) {
+    if (read_process_limit(&limit) && limit.rlim_cur == RLIM_INFINITY) {
         return 0;
     }
     pid_t child = fork();

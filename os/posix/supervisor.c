@@ -23,6 +23,11 @@ void demit_os_syslog(int level, const char *line)
     syslog(priorities[level < 0 ? 0 : level > last ? last : level], "%s", line);
 }
 
+/* Older Solaris; SIGPIPE is ignored anyway, by demit_os_tidy_process(). */
+#if !defined(MSG_NOSIGNAL)
+enum { MSG_NOSIGNAL = 0 };
+#endif
+
 /* There is one supervisor, and openlog(3) keeps its socket the same way. Written by the main thread at the start. */
 static int notify_fd = -1;
 

@@ -15,6 +15,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Solaris leaves it to each file system; none of its own takes longer names: limits.h(3HEAD), statvfs(2). */
+#if !defined(NAME_MAX)
+#define NAME_MAX 255
+#endif
+
 enum { LINKS_MAX = 8 };
 
 /*
