@@ -23,6 +23,7 @@ FLAVOURS = {
     "dev": lambda name, labels: True,
     "clang": lambda name, labels: not labels & {"lint", "slow"} and (not labels & {"system"} or name in BRIEF),
     "os-bsd": lambda name, labels: not labels & {"lint", "slow"},
+    "os-solaris-model": lambda name, labels: True,
     "release": lambda name, labels: name == "lint/hardening" or name in BRIEF,
     "asan": lambda name, labels: not labels & {"lint"},
     "tsan": lambda name, labels: not labels & {"lint", "slow", "contract", "fuzz"} and name not in ONE_THREAD,

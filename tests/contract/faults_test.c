@@ -82,7 +82,8 @@ static demit_identity_request_t request_of_everything(void)
                                       .supplemental_groups = groups,
                                       .supplemental_group_count = 1,
                                       .chroot_directory = jail,
-                                      .capabilities = "cap_net_bind_service+ep"};
+                                      .capabilities = "cap_net_bind_service+ep",
+                                      .privileges = "basic net_privaddr"};
 }
 
 enum { NO_MORE_CALLS = 3 };
@@ -143,11 +144,24 @@ static void test_every_failing_call_stops_the_start(void **state)
             exit_code = run(failing_body);
         }
         assert_int_equal(exit_code, NO_MORE_CALLS);
-        assert_true(nth > (backend_is("linux") ? 40 : 6)); /* each capability dropped is a call of its own */
+        /* Each capability dropped is a call of its own. */
+        assert_true(nth > (backend_is("linux") ? 40 : backend_is("bsd") ? 6 : 12));
     }
 }
 
 /* ---- lies ---- */
+
+/* Whether all is as it should be although the call NAME, the NTH, did nothing. */
+static bool is_harmless(const char *name, unsigned number)
+{
+    /* There was nothing in it. */
+    if (strcmp(name, "cap_reset_ambient") == 0) {
+        return true;
+    }
+    /* What leaves the permitted set leaves the effective one: setppriv(2). And of the two calls that come before all
+     * others, each alone makes the process aware of privileges. */
+    return strcmp(name, "setppriv Effective") == 0 || (strcmp(name, "setppriv Permitted") == 0 && number == 1);
+}
 
 static void lying_body(void)
 {
@@ -158,7 +172,7 @@ static void lying_body(void)
     arm(nth, 0);
     int code = demit_identity_assume(identity, &error);
     bool lied = fault.name[0] != '\0';
-    bool harmless = strcmp(fault.name, "cap_reset_ambient") == 0; /* there was nothing in it */
+    bool harmless = is_harmless(fault.name, nth);
     char name[32];
     (void)snprintf(name, sizeof(name), "%s", fault.name);
     arm(0, 0);
@@ -182,37 +196,37 @@ static void test_every_lying_call_is_found_out(void **state)
         exit_code = run(lying_body);
     }
     assert_int_equal(exit_code, NO_MORE_CALLS);
-    assert_true(nth > (backend_is("linux") ? 40 : 5));
+    assert_true(nth > (backend_is("linux") ? 40 : backend_is("bsd") ? 5 : 11));
 }
 
 /* ---- gives back ---- */
 
+/* One process for all: what lies or fails changes nothing, so the next attempt finds it as it was. */
 static void generous_body(void)
 {
     demit_identity_request_t request = request_of_everything();
     demit_os_error_t error = {0};
+    unsigned number = 0;
     const demit_identity_t *identity = resolved(&request, NULL);
     CHECK(demit_identity_assume(identity, &error) == 0);
-    arm(nth, code_to_give);
-    int code = demit_identity_verify(identity, &error);
-    if (fault.name[0] == '\0') {
-        CHECK(code == 0);
-        _exit(NO_MORE_CALLS);
+    for (;;) {
+        arm(++number, code_to_give);
+        int code = demit_identity_verify(identity, &error);
+        if (fault.name[0] == '\0') {
+            CHECK(code == 0);
+            break;
+        }
+        CHECK(code != 0);
+        CHECK(strcmp(error.step, "regain") == 0);
+        CHECK_HOLDS(error.text, code_to_give == 0 ? "could be taken back" : "proves nothing");
     }
-    CHECK(code != 0);
-    CHECK(strcmp(error.step, "regain") == 0);
-    CHECK_HOLDS(error.text, code_to_give == 0 ? "could be taken back" : "proves nothing");
+    CHECK(number > (backend_is("bsd") ? 7 : 40)); /* each capability or privilege is tried alone */
 }
 
 static void try_every_probe(int code)
 {
-    int exit_code = 0;
     code_to_give = code;
-    for (nth = 1; exit_code == 0; nth++) {
-        exit_code = run(generous_body);
-    }
-    assert_int_equal(exit_code, NO_MORE_CALLS);
-    assert_true(nth > (backend_is("linux") ? 40 : 7));
+    assert_int_equal(run(generous_body), 0);
 }
 
 static void test_every_regained_power_is_found_out(void **state)

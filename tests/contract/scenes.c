@@ -15,11 +15,11 @@
 
 const demit_identity_request_t stranger = {.user = "64123", .group = "64123"};
 const demit_identity_request_t stranger_binding = {
-    .user = "64123", .group = "64123", .capabilities = "cap_net_bind_service+ep"};
+    .user = "64123", .group = "64123", .capabilities = "cap_net_bind_service+ep", .privileges = "basic net_privaddr"};
 
 uint64_t kept(uint64_t capabilities)
 {
-    return backend_is("linux") ? capabilities : 0;
+    return backend_is("bsd") ? 0 : capabilities;
 }
 
 void set_capabilities(uint64_t permitted, uint64_t inheritable)

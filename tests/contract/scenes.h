@@ -6,7 +6,7 @@
 
 #define BIT(capability) (UINT64_C(1) << (capability))
 
-/* STRANGER as user and group, with nothing kept, and with cap_net_bind_service. */
+/* STRANGER as user and group, with nothing kept, and with cap_net_bind_service or net_privaddr. */
 extern const demit_identity_request_t stranger, stranger_binding;
 
 /* CAPABILITIES as they should be held: the plain back end keeps nothing. */
@@ -15,6 +15,10 @@ uint64_t kept(uint64_t capabilities);
 /* In the child. By system call, so that the suite needs no libcap. */
 void set_capabilities(uint64_t permitted, uint64_t inheritable);
 uint64_t permitted_now(void);
+/* In the child: what a host takes away before demitd starts. CAPABILITY on Linux, PRIVILEGE on Solaris. */
+void lose(int capability, const char *privilege);
+/* In the child, which holds what stranger_binding asks for: lets go of the low port. */
+void lose_low_port(void);
 /* In the child: gives up root by hand. */
 void become_stranger(void);
 /* In the child: binds some port below 1024. 0 or the errno. */

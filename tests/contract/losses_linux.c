@@ -1,0 +1,16 @@
+/* What is taken away on Linux: capabilities. */
+#include "tests/contract/scenes.h"
+
+#include <sys/prctl.h>
+
+void lose(int capability, const char *privilege)
+{
+    (void)privilege;
+    CHECK(prctl(PR_CAPBSET_DROP, (unsigned long)capability, 0, 0, 0) == 0);
+    set_capabilities(permitted_now() & ~BIT(capability), 0);
+}
+
+void lose_low_port(void)
+{
+    set_capabilities(0, 0);
+}
