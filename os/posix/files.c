@@ -105,6 +105,18 @@ enum { PARTS_PER_CALL = IOV_MAX };
 enum { PARTS_PER_CALL = 1024 };
 #endif
 
+/* Oracle's Solaris has no pwritev(2), which illumos has: there one part at a time, and the caller goes on from there.
+ */
+static ssize_t write_batch(int fd, const struct iovec *parts, int count, off_t offset)
+{
+#if defined(__sun) && !defined(__illumos__)
+    (void)count;
+    return pwrite(fd, parts[0].iov_base, parts[0].iov_len, offset);
+#else
+    return pwritev(fd, parts, count, offset);
+#endif
+}
+
 int demit_os_pwritev(int fd, const struct iovec *parts, int count, uint64_t offset)
 {
     struct iovec batch[PARTS_PER_CALL];
@@ -121,7 +133,7 @@ int demit_os_pwritev(int fd, const struct iovec *parts, int count, uint64_t offs
         if (batched == 0) {
             return 0; /* nothing but empty parts are left */
         }
-        ssize_t written = pwritev(fd, batch, batched, (off_t)offset);
+        ssize_t written = write_batch(fd, batch, batched, (off_t)offset);
         if (written < 0 && errno == EINTR) {
             continue;
         }

@@ -248,12 +248,51 @@ static int check_pid_file(const char *path, int fd, demit_os_error_t *error)
     return 0;
 }
 
-static int lock_pid_file(const char *path, int fd, demit_os_error_t *error)
+#if defined(LOCK_EX)
+
+/* The lock belongs to the open file, so the descriptor that can only read takes it and keeps it. 0 or an errno. */
+static int lock_before_writing(int writer, int keeper)
 {
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
-        return 0;
+    (void)writer;
+    return flock(keeper, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+}
+
+static int lock_for_life(int keeper)
+{
+    (void)keeper;
+    return 0;
+}
+
+#else
+
+/*
+ * Oracle's Solaris has no flock(3C), which illumos has. The locks of fcntl(2) belong to the process: whoever writes has
+ * to be the only one, but that lock goes when the writer is closed, and then the reader's must do. Two that came so far
+ * at the same time would both have one; so each looks for another's, and the later one finds it.
+ */
+static int lock_before_writing(int writer, int keeper)
+{
+    (void)keeper;
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int code = fcntl(writer, F_SETLK, &lock) == 0 ? 0 : errno;
+    return code == EACCES || code == EAGAIN ? EWOULDBLOCK : code;
+}
+
+static int lock_for_life(int keeper)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    int code = fcntl(keeper, F_SETLK, &lock) == 0 ? 0 : errno;
+    if (code == 0) {
+        lock.l_type = F_WRLCK; /* what could not be had beside it */
+        code = fcntl(keeper, F_GETLK, &lock) != 0 ? errno : lock.l_type == F_UNLCK ? 0 : EWOULDBLOCK;
     }
-    int code = errno;
+    return code == EACCES || code == EAGAIN ? EWOULDBLOCK : code;
+}
+
+#endif
+
+static int lock_failed(const char *path, int fd, int code, demit_os_error_t *error)
+{
     if (code != EWOULDBLOCK) {
         return os_fail(error, code, "pidfile", "\"%s\" cannot be locked", path);
     }
@@ -308,16 +347,18 @@ int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error)
         code = open_pid_file(parent, name, O_RDONLY, path, &keeper, error);
     }
     if (code == 0) {
-        code = lock_pid_file(path, keeper, error);
-    }
-    if (code == 0) {
-        code = write_pid(path, writer, error);
+        int refused = lock_before_writing(writer, keeper);
+        code = refused != 0 ? lock_failed(path, keeper, refused, error) : write_pid(path, writer, error);
     }
     if (parent >= 0) {
         (void)close(parent);
     }
     if (writer >= 0) {
         (void)close(writer);
+    }
+    if (code == 0) {
+        int refused = lock_for_life(keeper);
+        code = refused != 0 ? lock_failed(path, keeper, refused, error) : 0;
     }
     if (code != 0 && keeper >= 0) {
         (void)close(keeper);

@@ -127,12 +127,18 @@ int os_backend_open_below(int directory_fd, const char *relative, int flags, mod
 
 /*
  * The flag that setuid(2) sets for a process that gives up root: no core file, and /proc/PID opens for nobody without
- * proc_owner. Asked for explicitly, because a process that was not started as root has not got it. In <sys/priv.h>, not
- * in setpflags(2); OpenSSH uses it for the same purpose.
+ * proc_owner. Asked for explicitly, because a process that was not started as root has not got it. illumos has it in
+ * <sys/priv.h> without describing it (OpenSSH uses it for the same purpose), Solaris 11.4 describes it in setpflags(2).
  */
+#if defined(PRIV_PROC_SENSITIVE)
+enum { UNTRACEABLE = PRIV_PROC_SENSITIVE };
+#else
+enum { UNTRACEABLE = __PROC_PROTECT };
+#endif
+
 int os_backend_deny_tracing(void)
 {
-    return setpflags(__PROC_PROTECT, 1) == 0 ? 0 : errno;
+    return setpflags(UNTRACEABLE, 1) == 0 ? 0 : errno; /* setpflags(2) */
 }
 
 int demit_os_peer(int socket_fd, demit_peer_t *peer)

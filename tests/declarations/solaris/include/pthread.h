@@ -1,0 +1,10 @@
+/* Solaris 11.4: <pthread.h> */
+#ifndef SOLARIS_PTHREAD_H
+#define SOLARIS_PTHREAD_H
+
+#include_next <pthread.h>
+
+/* pthread_setname_np(3C) */
+int pthread_setname_np(pthread_t thread, const char *name);
+
+#endif
