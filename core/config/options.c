@@ -132,7 +132,7 @@ const demit_config_option_t demit_config_options[] = {
      .scopes = BIT(SECURITY),
      .type = DEMIT_CONFIG_TEXT,
      SECURITY(privileges, privileges_source),
-     .initial_text = "nothing is kept",
+     .initial_text = "the basic set is kept",
      .help = "The privileges to keep on Solaris and illumos, as priv_str_to_set(3C) takes them, separated by white "
              "space; every other one is given up. Ignored on other systems."},
     {.name = "Sandbox",

@@ -1,8 +1,8 @@
 /* expect: incomplete type */
 #include <priv.h>
 
-size_t size(void);
-size_t size(void)
+void measure(size_t *size);
+void measure(size_t *size)
 {
-    return sizeof(priv_set_t);
+    *size = sizeof(priv_set_t);
 }
