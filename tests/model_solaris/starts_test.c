@@ -7,6 +7,8 @@
 #include <grp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static bool is(const char *which, const char *text)
@@ -139,6 +141,45 @@ static void test_what_smf_did_is_compared_and_not_repeated(void **state)
     in_child(smf_with_groups_body, NULL);
 }
 
+/* ---- what a launcher left ---- */
+
+/* Nothing but the saved uid is root's: seteuid() in a launcher, and a forgotten setuid(). */
+static void saved_uid_body(void)
+{
+    lines_t drift = {0};
+    uid_t real = 0, effective = 0, saved = 0;
+    CHECK(setgroups(0, NULL) == 0 && setresgid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(setresuid(STRANGER, STRANGER, 0) == 0);
+    CHECK(demit_identity_audit(resolved(&stranger, NULL), keep_line, &drift) > 0);
+    CHECK_HOLDS(drift.text, "saved uid is 0, should be 64123");
+    (void)assumed(&stranger);
+    CHECK(getresuid(&real, &effective, &saved) == 0 && saved == STRANGER);
+    CHECK(seteuid(0) < 0 && all_are("basic"));
+}
+
+static void test_a_saved_uid_alone_is_closed(void **state)
+{
+    (void)state;
+    in_child(saved_uid_body, NULL);
+}
+
+/* Not started as root, so no setuid() set the flag: what exec leaves is a process that its uid may trace. */
+static void traceable_body(void)
+{
+    struct rlimit core;
+    model_start_as(STRANGER, STRANGER, "basic net_privaddr", "all");
+    CHECK(setpflags(__PROC_PROTECT, 0) == 0 && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1);
+    (void)assumed(&stranger_binding);
+    CHECK(demit_os_protect_memory() == 0 && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0);
+    CHECK(getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_cur == 0 && core.rlim_max == 0);
+}
+
+static void test_tracing_is_denied_without_a_change_of_uid(void **state)
+{
+    (void)state;
+    in_child(traceable_body, NULL);
+}
+
 /* ---- programs ---- */
 
 static void programs_body(void)
@@ -172,6 +213,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_zone_that_lacks_a_privilege_is_named),
         cmocka_unit_test(test_what_smf_did_is_compared_and_not_repeated),
+        cmocka_unit_test(test_a_saved_uid_alone_is_closed),
+        cmocka_unit_test(test_tracing_is_denied_without_a_change_of_uid),
         cmocka_unit_test(test_exec_gives_nothing_back),
     };
     if (geteuid() != 0) {
