@@ -197,11 +197,6 @@ void os_backend_free(os_native_t *native)
     free(native);
 }
 
-bool demit_identity_can_bind_low(const demit_identity_t *identity)
-{
-    return priv_ismember(identity->native->held[OS_SET_EFFECTIVE], PRIV_NET_PRIVADDR);
-}
-
 static const char *privilege_for(os_power_t power)
 {
     return power == OS_POWER_CHROOT ? PRIV_PROC_CHROOT : PRIV_PROC_SETID;

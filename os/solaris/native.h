@@ -32,6 +32,9 @@ int os_privileges_parse(const char *text, priv_set_t **set, const os_sink_t *war
 int os_privileges_judge(const priv_set_t *set, const demit_identity_t *identity, const os_sink_t *warnings,
                         demit_os_error_t *error) DEMIT_CHECKED;
 
+/* powers.c: warns of what is as good as root. */
+void os_powers_warn(const priv_set_t *set, const demit_identity_t *identity, const os_sink_t *warnings);
+
 /* "Permitted": what setppriv(2) calls WHICH. */
 const char *os_set_name(os_set_t which);
 /* A new set, or NULL: no memory. The caller's. */

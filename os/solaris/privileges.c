@@ -153,50 +153,6 @@ int os_privileges_parse(const char *text, priv_set_t **set, const os_sink_t *war
 
 /* ---- what a set means ---- */
 
-/* Who holds one of these can become root, or do all that root can, in a step or two; and how. */
-static const struct {
-    const char *name, *how;
-} as_good_as_root[] = {
-    {"dtrace_kernel", "runs programs in the kernel"},
-    {"dtrace_proc", "looks into other processes"},
-    {"file_chown", "makes any file one's own"},
-    {"file_dac_execute", "executes any file"},
-    {"file_dac_read", "reads any file, private keys and password hashes included"},
-    {"file_dac_search", "enters any directory"},
-    {"file_dac_write", "writes any file that is not root's"},
-    {"file_owner", "changes the mode of any file"},
-    {"file_setid", "makes set-uid programs"},
-    {"proc_owner", "takes over other processes"},
-    {"proc_setid", "becomes any user"},
-    {"proc_zone", "reaches into other zones"},
-    {"sys_admin", "administers the system"},
-    {"sys_config", "changes what the kernel runs on"},
-    {"sys_devices", "reads and writes devices"},
-    {"sys_linkdir", "links directories"},
-    {"sys_mount", "mounts"},
-    {"sys_suser_compat", "is root to drivers that ask for uid 0"},
-};
-
-static void warn_of_dangerous(const priv_set_t *set, const demit_identity_t *identity, const os_sink_t *warnings)
-{
-    if (priv_isfullset(set)) {
-        os_tell(warnings,
-                "Privileges keeps every privilege (all), which is as good as root: nothing is let go of; name "
-                "those that are needed");
-        return;
-    }
-    for (size_t i = 0; i < sizeof(as_good_as_root) / sizeof(as_good_as_root[0]); i++) {
-        /* One that this system does not know is no member: priv_ismember(3C). */
-        if (priv_ismember(set, as_good_as_root[i].name)) {
-            os_tell(warnings, "Privileges keeps %s, which is as good as root: it %s", as_good_as_root[i].name,
-                    as_good_as_root[i].how);
-        }
-    }
-    if (identity->jail != NULL && priv_ismember(set, PRIV_PROC_CHROOT)) {
-        os_tell(warnings, "Privileges keeps proc_chroot, with which a process leaves its chroot");
-    }
-}
-
 int os_privileges_judge(const priv_set_t *set, const demit_identity_t *identity, const os_sink_t *warnings,
                         demit_os_error_t *error)
 {
@@ -219,6 +175,6 @@ int os_privileges_judge(const priv_set_t *set, const demit_identity_t *identity,
                        "from that what is not wanted (!proc_exec)",
                        missing);
     }
-    warn_of_dangerous(set, identity, warnings);
+    os_powers_warn(set, identity, warnings);
     return 0;
 }
