@@ -143,9 +143,9 @@ unsigned demit_identity_lowest_port(const demit_identity_t *identity)
                                                                                       : os_backend_first_free_port();
 }
 
-const char *demit_identity_bind_grant(void)
+const char *demit_os_low_port_advice(void)
 {
-    return "Privileges = \"basic net_privaddr\"";
+    return "Privileges = \"basic net_privaddr\" in Security and a restart would keep it";
 }
 
 /*
