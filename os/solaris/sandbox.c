@@ -34,7 +34,7 @@ int demit_sandbox_enter(const demit_sandbox_request_t *request, bool required,
 {
     if (required) {
         return os_fail(error, ENOTSUP, "sandbox",
-                       "a sandbox is required, and this system has none beside its privilege sets: say Sandbox = auto, "
+                       "Sandbox = required, and this system has none beside its privilege sets: say Sandbox = auto, "
                        "and let Privileges leave out what demitd does not need");
     }
     return demit_sandbox_explain(request, each, baton, error);
