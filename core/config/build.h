@@ -21,7 +21,7 @@ demit_settings_t *demit_config_build(const demit_config_node_t *root, demit_conf
 void demit_config_check_together(const demit_settings_t *settings, const demit_config_node_t *root,
                                  demit_config_findings_t *findings, apr_pool_t *scratch_pool);
 
-/* The name of this host, made fully qualified if it can be without asking the network. */
+/* The name of this host, made fully qualified if it can be without asking the network: as it was at the first call. */
 const char *demit_config_host_name(apr_pool_t *pool);
 
 #endif

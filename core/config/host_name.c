@@ -47,7 +47,7 @@ static const char *qualify(const char *name, apr_pool_t *pool)
     return found;
 }
 
-const char *demit_config_host_name(apr_pool_t *pool)
+static const char *find_host_name(apr_pool_t *pool)
 {
     char name[APRMAXHOSTLEN + 1];
     if (apr_gethostname(name, sizeof(name), pool) != APR_SUCCESS || !demit_config_is_host_name(name)) {
@@ -58,4 +58,14 @@ const char *demit_config_host_name(apr_pool_t *pool)
     }
     const char *qualified = qualify(name, pool);
     return qualified != NULL ? qualified : apr_pstrdup(pool, name);
+}
+
+/* A reload keeps the name that the start found: inside a jail there may be no hosts file to find it in again. */
+const char *demit_config_host_name(apr_pool_t *pool)
+{
+    static char found[APRMAXHOSTLEN + 1];
+    if (*found == '\0') {
+        apr_cpystrn(found, find_host_name(pool), sizeof(found));
+    }
+    return apr_pstrdup(pool, found);
 }
