@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -39,15 +38,19 @@ static struct namespace_view {
 } view;
 static pthread_once_t looked = PTHREAD_ONCE_INIT;
 
-/* Whether the first line of MAP is "0 0 4294967295": everybody of the host has a number here, and the same. */
+/* Unless the map's first line, INSIDE OUTSIDE COUNT, is for everybody of the host: user_namespaces(7). */
 static bool hides_some(const char *path)
 {
     char text[128];
-    unsigned long inside = 0, outside = 0, count = 0;
+    unsigned long numbers[3] = {0};
+    char *at = text;
     if (!read_file(path, text, sizeof(text))) {
         return false;
     }
-    return sscanf(text, "%lu %lu %lu", &inside, &outside, &count) != 3 || count < UINT32_MAX;
+    for (size_t i = 0; i < 3; i++) {
+        numbers[i] = strtoul(at, &at, 10); /* an empty map makes them 0 */
+    }
+    return numbers[2] < UINT32_MAX;
 }
 
 static unsigned long read_id(const char *path)

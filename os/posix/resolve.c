@@ -400,15 +400,16 @@ size_t demit_identity_mistakes(const demit_identity_request_t *request,
 {
     mistakes_t mistakes = {each, baton, 0};
     demit_os_error_t error = {0};
-    demit_identity_t *identity = NULL;
     if (!note(&mistakes, refuse_set_id(&error), &error)) {
         return mistakes.count;
     }
-    identity = calloc(1, sizeof(*identity));
-    if (note(&mistakes, identity == NULL ? no_memory(&error) : 0, &error)) {
-        find_mistakes(identity, request, &mistakes);
-        demit_identity_free(identity);
+    demit_identity_t *identity = calloc(1, sizeof(*identity));
+    if (identity == NULL) {
+        (void)note(&mistakes, no_memory(&error), &error);
+        return mistakes.count;
     }
+    find_mistakes(identity, request, &mistakes);
+    demit_identity_free(identity);
     return mistakes.count;
 }
 

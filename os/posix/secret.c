@@ -129,19 +129,21 @@ int demit_os_secret_read(demit_os_secret_t **result, const char *path, uid_t ser
 {
     *result = NULL;
     int fd = -1;
-    int code = open_file(path, &fd, error);
-    if (code != 0) {
-        return code;
-    }
     demit_os_secret_t *secret = calloc(1, sizeof(*secret));
-    code = check_file(path, fd, service, error);
-    if (code == 0 && (secret == NULL || make_room(secret) != 0)) {
-        code = os_fail(error, ENOMEM, "key", "\"%s\" cannot be read", path);
+    if (secret == NULL) {
+        return os_fail(error, ENOMEM, "key", "\"%s\" cannot be read", path);
+    }
+    int code = open_file(path, &fd, error);
+    if (code == 0) {
+        code = check_file(path, fd, service, error);
     }
     if (code == 0) {
-        code = read_all(path, fd, secret, error);
+        code = make_room(secret);
+        code = code == 0 ? read_all(path, fd, secret, error) : os_fail(error, code, "key", "\"%s\"", path);
     }
-    (void)close(fd);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
     if (code != 0) {
         demit_os_secret_free(secret);
         return code;
