@@ -334,7 +334,7 @@ int demit_os_make_directory(const char *jail, const char *directory, mode_t mode
 
 /* A key in memory. */
 typedef struct demit_os_secret demit_os_secret_t;
-enum { DEMIT_SECRET_MAX_BYTES = 64 * 1024 };
+enum { DEMIT_SECRET_MAX_BYTES = 32 * 1024 };
 /*
  * Reads the key in the file PATH, before root is let go, into memory that is not dumped and, where the host allows it,
  * not swapped. Every directory of the path must be writable by root alone (see demit_os_pid_file()), PATH a regular
