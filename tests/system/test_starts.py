@@ -245,6 +245,72 @@ class Inherited(StartsTest):
             return False
 
 
+@needs_namespaces
+@unittest.skipIf(SANITIZER == "thread", "ThreadSanitizer starts a thread of its own after fork")
+class Planted(StartsTest):
+    """What the service user leaves where the daemon will look changes nothing of root's, and holds nobody up."""
+
+    def setUp(self):
+        super().setUp()
+        self.secret = self.site.write("secret", "untouched\n")
+        os.chmod(self.secret, 0o600)
+        self.before = self.look(self.secret)
+
+    @staticmethod
+    def look(path):
+        status = os.lstat(path)
+        return status.st_uid, status.st_gid, status.st_mode, status.st_size, status.st_mtime_ns
+
+    def fails(self, config, *says):
+        """In the background, where the log is a file. Returns in time: the harness has a limit."""
+        path = self.site.write("demit.conf", config)
+        result = run_demitd("-c", path, timeout_s=20)
+        self.assertIn(result.returncode, (73, 74, 77), result.stderr)
+        for text in says:
+            self.assertIn(text, result.stderr)
+        self.assertEqual(self.look(self.secret), self.before)
+        self.assertEqual(read_bytes(self.secret), b"untouched\n")
+
+    def logging(self):
+        return self.site.config(f'Log = "{self.site.path("log", "log")}"\n')
+
+    def test_a_link_as_the_log(self):
+        os.symlink(self.secret, self.site.path("log", "log"))
+        self.fails(self.logging(), self.site.path("log", "log"))
+
+    def test_a_second_name_as_the_log(self):
+        os.link(self.secret, self.site.path("log", "log"))
+        self.fails(self.logging(), self.site.path("log", "log"))
+
+    def test_a_fifo_as_the_log(self):
+        os.mkfifo(self.site.path("log", "log"), 0o666)
+        os.chown(self.site.path("log", "log"), TEST_UID, TEST_GID)
+        self.fails(self.logging(), "it is not a regular file")
+
+    def test_a_link_as_the_console(self):
+        os.symlink(self.secret, self.site.control)
+        self.fails(self.logging(), "symbolic link")
+
+    def test_a_link_as_the_spool(self):
+        """To a directory of root's, in which the daemon's user may do nothing."""
+        target = self.site.path("target")
+        os.mkdir(target, 0o700)
+        before = self.look(target)
+        os.rmdir(self.site.path("spool"))
+        self.site.make_owned("theirs")
+        os.symlink(target, self.site.path("theirs", "spool"))
+        self.fails(self.logging().replace(self.site.path("spool"), self.site.path("theirs", "spool")))
+        self.assertEqual(self.look(target), before)
+        self.assertEqual(os.listdir(target), [])
+
+    def test_a_dangling_link_as_the_spool(self):
+        """Root makes missing directories, and nothing behind a link."""
+        self.site.make_owned("theirs")
+        os.symlink(self.site.path("made-by-root"), self.site.path("theirs", "spool"))
+        self.fails(self.logging().replace(self.site.path("spool"), self.site.path("theirs", "spool")))
+        self.assertFalse(os.path.lexists(self.site.path("made-by-root")))
+
+
 class StoppedThreads:
     """Threads of a process that a debugger holds, while the others run on: ptrace(2)."""
 
