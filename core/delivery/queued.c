@@ -202,12 +202,12 @@ void demit_queue_index_destroy(demit_queue_index_t *index)
 /* Without memory the chains just grow longer. */
 static void grow(demit_queue_index_t *index)
 {
-    uint64_t size = (index->mask + 1) * 2;
+    size_t size = (index->mask + 1) * 2;
     demit_queued_t **buckets = calloc(size, sizeof(demit_queued_t *));
     if (buckets == NULL) {
         return;
     }
-    for (uint64_t i = 0; i <= index->mask; i++) {
+    for (size_t i = 0; i <= index->mask; i++) {
         for (demit_queued_t *message = index->buckets[i], *next; message != NULL; message = next) {
             next = message->next_in_bucket;
             demit_queued_t **bucket = &buckets[spread(message->id) & (size - 1)];

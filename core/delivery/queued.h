@@ -109,7 +109,7 @@ void demit_note_release(demit_note_t *note);
 
 typedef struct demit_queue_index {
     demit_queued_t **buckets;
-    uint64_t mask, count;
+    size_t mask, count;
 } demit_queue_index_t;
 
 apr_status_t demit_queue_index_init(demit_queue_index_t *index) __attribute__((warn_unused_result));

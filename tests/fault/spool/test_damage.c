@@ -196,7 +196,7 @@ static void test_lost_header(void **state)
         const struct found *found = find(&recovered, model.messages[i].id);
 
         assert_non_null(found);
-        assert_body(fixture, found->location, found->id, found->size);
+        assert_body(fixture, found->location, found->id, (size_t)found->size);
     }
     recovered_free(&recovered);
     model_destroy(&model);

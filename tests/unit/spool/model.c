@@ -180,7 +180,7 @@ static void *work(void *baton)
 
     for (unsigned i = 0; i < worker->count; i++) {
         uint64_t x = (worker->seed * 1000003u + i) * 2654435761u;
-        size_t size = x % 8 == 0 ? x / 8 % 30000 : x / 8 % 3000;
+        size_t size = (size_t)(x % 8 == 0 ? x / 8 % 30000 : x / 8 % 3000);
         size_t index = model_put(worker->model, size);
 
         if (index != SIZE_MAX && i % worker->keep != 0)
