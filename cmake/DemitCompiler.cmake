@@ -17,7 +17,9 @@ add_library(demit::compiler ALIAS demit_compiler)
 target_include_directories(demit_compiler INTERFACE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/include" "${PROJECT_BINARY_DIR}/include")
 
 # A system of 32 bits has files of more than 2 GiB all the same. Not _TIME_BITS: c-ares was built without, and takes a timeval.
-target_compile_definitions(demit_compiler INTERFACE _FILE_OFFSET_BITS=64)
+if(CMAKE_SIZEOF_VOID_P EQUAL 4)
+  target_compile_definitions(demit_compiler INTERFACE _FILE_OFFSET_BITS=64)
+endif()
 
 # C11 without extensions hides POSIX too; each system has its own word for "show me everything".
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
