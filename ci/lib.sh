@@ -2,18 +2,9 @@
 # shellcheck shell=bash disable=SC2034 # the variables are for those who source this
 
 demit_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-demit_jobs=$(nproc 2>/dev/null || echo 2)
-export PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+demit_jobs=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+export PATH="/usr/local/sbin:/usr/local/bin:/usr/pkg/sbin:/usr/pkg/bin:/opt/ooce/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 export LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive CLICOLOR=0
-
-# What to compile, and what the daemon stands on.
-packages_build=(gcc libc6-dev cmake ninja-build pkg-config
-    libapr1-dev libc-ares-dev libcap-dev libidn2-dev libjansson-dev libseccomp-dev libxxhash-dev libcmocka-dev)
-# A client for ci/try, and what both it and the system tests use to look at a process and a network.
-packages_try=(swaks iproute2 libcap2-bin)
-# Everything that ci/test needs beyond these.
-packages_test=(clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev cppcheck shellcheck valgrind libc6-dbg mandoc binutils
-    python3 dnsmasq-base dovecot-core dovecot-lmtpd)
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'
@@ -30,94 +21,20 @@ die() {
     exit 1
 }
 
+system_name() {
+    if [ -r /etc/os-release ]; then
+        (. /etc/os-release && echo "$PRETTY_NAME")
+    else
+        uname -sr
+    fi
+}
+
 is_root() { [ "$(id -u)" -eq 0 ]; }
 
-# ---- packages ----------------------------------------------------------------------------------------------------
-
-# Those of the named packages that are not installed.
-packages_missing() {
-    local package
-    for package in "$@"; do
-        case $(dpkg-query -W -f '${Status}' "$package" 2>/dev/null) in
-        *' installed') ;;
-        *) printf '%s\n' "$package" ;;
-        esac
-    done
-}
-
-# Installs what is missing of the named packages. A daemon that comes with one is neither started nor enabled: the tests
-# start their own instances, and a developer's machine must not find itself with a new server.
-packages_install() {
-    local missing
-    mapfile -t missing < <(packages_missing "$@")
-    if [ ${#missing[@]} -eq 0 ]; then
-        good "packages: all ${#} are here"
-        return 0
-    fi
-    command -v apt-get >/dev/null || die "these packages are missing, and there is no apt-get to install them: ${missing[*]}"
-    is_root || die "these packages are missing, and only root can install them: ${missing[*]}"
-    note "installing: ${missing[*]}"
-    services_hold
-    if ! { apt_quietly update && apt_quietly install --yes --no-install-recommends "${missing[@]}"; }; then
-        services_release
-        die "the packages could not be installed"
-    fi
-    services_release
-    local package
-    for package in "${missing[@]}"; do
-        if [ "$package" = dovecot-core ] && command -v systemctl >/dev/null; then
-            systemctl --quiet disable dovecot.service dovecot.socket 2>/dev/null || true
-        fi
-    done
-    good "packages: installed ${#missing[@]}"
-}
-
-apt_quietly() {
-    local log status=0
-    log=$(mktemp)
-    # Another apt may be at work on a fresh machine: wait for it.
-    apt-get -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 -qq "$@" >"$log" 2>&1 </dev/null || status=$?
-    [ "$status" -eq 0 ] || cat "$log" >&2
-    rm -f "$log"
-    return "$status"
-}
-
-policy=/usr/sbin/policy-rc.d
-services_hold() {
-    services_release # what a run that was killed left behind is not the administrator's
-    [ ! -e "$policy" ] || mv "$policy" "$policy.demit-saved"
-    printf '#!/bin/sh\n# Put here by demit while it installs packages; removed afterwards.\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-}
-services_release() {
-    if grep -qs 'Put here by demit' "$policy"; then rm -f "$policy"; fi
-    [ ! -e "$policy.demit-saved" ] || mv "$policy.demit-saved" "$policy"
-}
-
-# smtp-source and smtp-sink are part of Postfix, whose package would replace the mail server that this machine runs.
-# So it is unpacked beside the build, not installed; only the libraries that it needs are.
-tools_unpack() {
-    local tools="$demit_top/build/tools" library
-    if [ -x /usr/sbin/smtp-source ] || [ -x "$tools/bin/smtp-source" ]; then
-        good "smtp-source and smtp-sink are here"
-        return 0
-    fi
-    rm -rf "$tools"
-    mkdir -p "$tools/bin"
-    (cd "$tools" && apt-get -qq download postfix >/dev/null 2>&1) || {
-        apt_quietly update
-        (cd "$tools" && apt-get -qq download postfix >/dev/null 2>&1) || die "postfix could not be downloaded"
-    }
-    dpkg-deb -x "$tools"/postfix_*.deb "$tools"
-    mapfile -t library < <(dpkg-deb -f "$tools"/postfix_*.deb Depends | tr ',' '\n' | sed -n 's/^ *\(lib[^ :(]*\).*/\1/p')
-    packages_install "${library[@]}"
-    local name
-    for name in smtp-source smtp-sink; do
-        printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$tools/usr/lib/postfix" "$tools/usr/sbin/$name" >"$tools/bin/$name"
-        chmod 755 "$tools/bin/$name"
-    done
-    good "smtp-source and smtp-sink: unpacked from the package postfix into build/tools"
-}
+# shellcheck source=ci/packages.sh
+. "$demit_top/ci/packages.sh"
+# shellcheck source=ci/roots.sh
+. "$demit_top/ci/roots.sh"
 
 # ---- builds ------------------------------------------------------------------------------------------------------
 
@@ -139,6 +56,64 @@ flavour_build() {
         tail -n 40 "$log" | sed 's/^/        /'
         return 1
     fi
+}
+
+# ---- cells of ci/matrix.table ------------------------------------------------------------------------------------
+
+# The names of the cells that ci/test all runs.
+cells_of_all() { awk '$1 != "#" && $9 == "all" { print $1 }' "$demit_top/ci/matrix.table"; }
+
+# cell_read NAME: its line, as cell_system, cell_processor and so on.
+cell_read() {
+    local line
+    line=$(awk -v name="$1" '$1 == name' "$demit_top/ci/matrix.table")
+    [ -n "$line" ] || die "ci/matrix.table has no cell $1"
+    read -r cell_name cell_system cell_processor cell_compiler cell_back_end cell_build cell_checker cell_tests _ <<<"$line"
+}
+
+# The packages that the cell wants, by their groups in ci/packages.table.
+cell_groups() {
+    printf '%s\n' build try test
+    case $cell_compiler in clang) echo clang ;; *) echo gcc ;; esac
+    [ "$cell_checker" != pool-debug ] || echo source
+    [ "$cell_tests" != everything ] || printf '%s\n' clang lint valgrind package
+    [ "$cell_tests" != emulated ] || echo "$cell_processor"
+}
+
+# The compiler by the name that it has here.
+cell_compiler_here() {
+    if [ "$cell_compiler" = clang ] && command -v clang-14 >/dev/null; then
+        echo clang-14
+    elif command -v "$cell_compiler" >/dev/null; then
+        echo "$cell_compiler"
+    else
+        echo cc
+    fi
+}
+
+# cell_build NAME [CMAKE-OPTION…]: builds the cell into build/NAME.
+cell_build() {
+    cell_read "$1"
+    local preset=dev options=("${@:2}") pkg_config_path=${PKG_CONFIG_PATH:-}
+    [ "$cell_build" != Release ] || preset=release
+    options+=(-DCMAKE_BUILD_TYPE="$cell_build" -DDEMIT_OS="${cell_back_end%-model}")
+    [ "$cell_back_end" = "${cell_back_end%-model}" ] || options+=(-DDEMIT_MODEL=ON)
+    [ "$cell_tests" = emulated ] || options+=(-DCMAKE_C_COMPILER="$(cell_compiler_here)")
+    case $cell_checker in
+    -) ;;
+    pool-debug)
+        apr_pool_debug_build || return 1
+        pkg_config_path=$demit_top/build/apr-pool-debug/lib/pkgconfig
+        ;;
+    *) options+=(-DDEMIT_SANITIZE="$cell_checker") ;;
+    esac
+    # libFuzzer comes with clang; on other systems the name of its package varies too much.
+    [ "$cell_compiler-$cell_system" != clang-debian-12 ] || options+=(-DDEMIT_BUILD_FUZZERS=ON)
+    if [ "$cell_tests" = emulated ]; then
+        cross_prepare "$cell_processor" || return 1
+        options+=(-DCMAKE_TOOLCHAIN_FILE="$demit_top/build/roots/$cell_processor.cmake")
+    fi
+    PKG_CONFIG_PATH=$pkg_config_path flavour_build "$1" "$preset" "${options[@]}"
 }
 
 # built FLAVOUR PROGRAM: the path of a program that flavour_build() made.

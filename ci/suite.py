@@ -17,31 +17,48 @@ import xml.etree.ElementTree
 TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 BUILD = os.path.join(TOP, "build")
 
-# Which of a flavour's tests run: a predicate over (name, labels). Rules about the source need one build, and what takes
-# long adds nothing in the second.
-FLAVOURS = {
-    "dev": lambda name, labels: True,
-    "clang": lambda name, labels: not labels & {"lint", "slow"} and (not labels & {"system"} or name in BRIEF),
-    "os-bsd": lambda name, labels: not labels & {"lint", "slow"},
-    "os-solaris-model": lambda name, labels: True,
-    "release": lambda name, labels: name == "lint/hardening" or name in BRIEF,
-    "asan": lambda name, labels: not labels & {"lint"},
-    "tsan": lambda name, labels: not labels & {"lint", "slow", "contract", "fuzz"} and name not in ONE_THREAD,
+# Which of a cell's tests run, by the word in the column "tests" of ci/matrix.table: a predicate over (name, labels).
+# Rules about the source need one build, and what takes long adds nothing in the second.
+TESTS = {
+    "everything": lambda name, labels: True,
+    "unlinted": lambda name, labels: not labels & {"lint", "package"},
+    "behaviour": lambda name, labels: not labels & {"lint", "package", "slow"},
+    "units": lambda name, labels: not labels & {"lint", "package", "slow"} and (not labels & {"system"} or name in BRIEF),
+    "brief": lambda name, labels: name == "lint/hardening" or name in BRIEF,
+    "threads": lambda name, labels: not labels & {"lint", "package", "slow", "contract", "fuzz"} and name not in ONE_THREAD,
+    "emulated": lambda name, labels: labels & {"unit", "fuzz", "fault", "contract"} and name not in NEEDS_ONE_THREAD,
 }
 # A flavour that only another compiler made still carries mail.
 BRIEF = {"system/bodies", "system/identity", "system/smuggling"}
 # One thread, or a daemon that never gets as far as threads.
 ONE_THREAD = {"system/configuration", "system/mailbox", "system/port25", "unit/smtp_body"}
 
+# qemu-user has a thread of its own in every process, so that root cannot be given up there, and demitd says so: no system
+# test, and of the contract what does without.
+NEEDS_ONE_THREAD = {"contract/contract_identity", "contract/contract_starts", "contract/contract_faults"}
+
 ENVIRONMENTS = {
-    "asan": ["ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1", "UBSAN_OPTIONS=print_stacktrace=1"],
-    "tsan": ["TSAN_OPTIONS=second_deadlock_stack=1"],
+    "address,undefined": ["ASAN_OPTIONS=detect_stack_use_after_return=1:strict_string_checks=1", "UBSAN_OPTIONS=print_stacktrace=1"],
+    "thread": ["TSAN_OPTIONS=second_deadlock_stack=1"],
 }
 # Valgrind runs programs of the flavour "dev": parsers, formats and state machines themselves, and the daemon as a whole
 # under a system test. Tests about time and descriptors say nothing there.
 VALGRIND = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite"]
 VALGRIND_UNIT = re.compile(r"^unit/(log|loop|config_|spool|smtp_(address|parameters|dialogues)|client_(pure|session)|delivery_|control_re)")
 VALGRIND_SYSTEM = {"system/bodies"}
+
+
+def cells():
+    """The lines of ci/matrix.table: a dictionary for each, by name."""
+    columns, found = [], {}
+    with open(os.path.join(TOP, "ci", "matrix.table"), encoding="utf-8") as file:
+        for line in file:
+            words = line.split()
+            if words[:2] == ["#", "cell"]:
+                columns = words[1:]
+            elif words and words[0] != "#":
+                found[words[0]] = dict(zip(columns, words, strict=True))
+    return found
 
 
 def tests_of(flavour):
@@ -82,10 +99,10 @@ def properties_of(test):
     return kept
 
 
-def prefix(flavour):
+def prefix(cell):
     """ThreadSanitizer's shadow memory has no room beside mappings as random as some kernels make them."""
     calm = ["setarch", "-R"]
-    if flavour != "tsan" or subprocess.run([*calm, "true"], capture_output=True, check=False).returncode != 0:
+    if cell["checker"] != "thread" or subprocess.run([*calm, "true"], capture_output=True, check=False).returncode != 0:
         return []
     return calm
 
@@ -108,7 +125,9 @@ def plan(mode, flavours):
         with open(failures, encoding="utf-8") as file:
             failed = set(file.read().split())
     with open(os.path.join(BUILD, "ci", "CTestTestfile.cmake"), "w", encoding="utf-8") as out:
+        table = cells()
         for flavour in flavours:
+            cell = table[flavour]
             log = os.path.join(BUILD, "log", f"{flavour}.build")
             command = ["tail", "-n", "60", log]
             if flavour in failed:
@@ -117,10 +136,12 @@ def plan(mode, flavours):
             count = 0
             for test in [] if flavour in failed else tests_of(flavour):
                 properties = properties_of(test)
-                if not FLAVOURS[flavour](test["name"], set(properties.get("LABELS", []))):
+                if not TESTS[cell["tests"]](test["name"], set(properties.get("LABELS", []))):
                     continue
-                command = [*prefix(flavour), *test["command"]]
-                properties["ENVIRONMENT"] = list(properties.get("ENVIRONMENT", [])) + ENVIRONMENTS.get(flavour, [])
+                command = [*prefix(cell), *test["command"]]
+                if cell["tests"] == "emulated":
+                    properties["TIMEOUT"] = 4 * int(properties.get("TIMEOUT", 120))
+                properties["ENVIRONMENT"] = list(properties.get("ENVIRONMENT", [])) + ENVIRONMENTS.get(cell["checker"], [])
                 write_test(out, f"{flavour}:{test['name']}", command, properties)
                 count += 1
                 if flavour == "dev" and mode == "all":
