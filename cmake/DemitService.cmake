@@ -1,0 +1,23 @@
+# Which system's way to start a daemon is installed: -DDEMIT_SERVICE= overrides what the system suggests.
+set(DEMIT_SERVICE_CHOICES systemd freebsd-rc openbsd-rc netbsd-rc smf none)
+
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  set(_demit_service systemd)
+elseif(CMAKE_SYSTEM_NAME MATCHES "^(FreeBSD|DragonFly)$")
+  set(_demit_service freebsd-rc)
+elseif(CMAKE_SYSTEM_NAME STREQUAL "OpenBSD")
+  set(_demit_service openbsd-rc)
+elseif(CMAKE_SYSTEM_NAME STREQUAL "NetBSD")
+  set(_demit_service netbsd-rc)
+elseif(CMAKE_SYSTEM_NAME STREQUAL "SunOS")
+  set(_demit_service smf)
+else()
+  set(_demit_service none)
+endif()
+
+set(DEMIT_SERVICE "${_demit_service}" CACHE STRING "Whose service file is installed")
+set_property(CACHE DEMIT_SERVICE PROPERTY STRINGS ${DEMIT_SERVICE_CHOICES})
+if(NOT DEMIT_SERVICE IN_LIST DEMIT_SERVICE_CHOICES)
+  list(JOIN DEMIT_SERVICE_CHOICES ", " _demit_service_list)
+  message(FATAL_ERROR "DEMIT_SERVICE=${DEMIT_SERVICE} is not known. Choices: ${_demit_service_list}")
+endif()
