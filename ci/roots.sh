@@ -35,7 +35,8 @@ root_make() {
 }
 
 # root_run NAME COMMAND…: runs a command with the root NAME as /, the source at its own path, and build/NAME.root as the
-# source's build: what is compiled inside must not meet what is compiled outside. Namespaces end with the command.
+# source's build: what is compiled inside must not meet what is compiled outside. Namespaces end with the command, and of
+# the environment it sees nothing: what it names is not there.
 root_run() {
     local root="$demit_top/build/roots/$1" build="$demit_top/build/$1.root"
     shift
@@ -58,7 +59,7 @@ root_run() {
         pivot_root . old
         umount -l /old
         cd "$top"
-        exec "$@"' root_run "$root" "$demit_top" "$build" "$@"
+        exec env -i PATH="$PATH" HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"' root_run "$root" "$demit_top" "$build" "$@"
 }
 
 # ---- another processor -------------------------------------------------------------------------------------------
