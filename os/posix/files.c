@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+_Static_assert(sizeof(off_t) == 8, "files of more than 2 GiB: a system of 32 bits needs _FILE_OFFSET_BITS=64");
+
 /* To pass through a directory takes no right to list it, where the system can say so. */
 #if defined(O_PATH)
 enum { OPEN_TO_PASS = O_PATH };
