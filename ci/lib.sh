@@ -97,7 +97,7 @@ cell_build() {
     local preset=dev options=("${@:2}") pkg_config_path=${PKG_CONFIG_PATH:-}
     [ "$cell_build" != Release ] || preset=release
     options+=(-DCMAKE_BUILD_TYPE="$cell_build" -DDEMIT_OS="${cell_back_end%-model}")
-    [ "$cell_back_end" = "${cell_back_end%-model}" ] || options+=(-DDEMIT_MODEL=ON)
+    [ "$cell_back_end" = "${cell_back_end%-model}" ] || options+=(-DDEMIT_MODEL=ON -DDEMIT_BUILD_DAEMON=OFF)
     [ "$cell_tests" = emulated ] || options+=(-DCMAKE_C_COMPILER="$(cell_compiler_here)")
     case $cell_checker in
     -) ;;
