@@ -9,7 +9,9 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
 
-from demit_harness import main, needs_root  # noqa: E402: found by the path above
+from demit_harness import enter_namespaces, main  # noqa: E402: found by the path above
+
+PRIVATE = enter_namespaces("--mount")
 
 TOP = os.environ["DEMIT_SOURCE_DIR"]
 WORK = os.path.join(os.environ["DEMIT_BUILD_DIR"], "tests", "package", "work")
@@ -51,7 +53,7 @@ def pack(generator, *options):
     return re.search(r"package: (\S+) generated", must("cpack", "-G", generator, *options, cwd=WORK)).group(1)
 
 
-@needs_root
+@unittest.skipUnless(PRIVATE, "needs root and a mount namespace")
 @needs("mmdebstrap", "dpkg-deb", "dpkg-shlibdeps")
 class Debian(unittest.TestCase):
     @classmethod
@@ -60,12 +62,18 @@ class Debian(unittest.TestCase):
         cls.newer = pack("DEB", "-D", "CPACK_PACKAGE_VERSION=99.1")
         depends = must("dpkg-deb", "-f", cls.package, "Depends")
         names = [re.match(r"[^ (|]+", word.strip()).group(0) for word in depends.split(",")]
-        ci("root_make", CLEAN, must("dpkg", "--print-architecture").strip(), "essential", *names, "iproute2")
+        # mount: root_run leaves the old root with it; iproute2: a network of the test's own.
+        ci("root_make", CLEAN, must("dpkg", "--print-architecture").strip(), "essential", *names, "iproute2", "mount")
 
     def setUp(self):
-        shutil.rmtree(INSIDE, ignore_errors=True)
-        must("cp", "-a", os.path.join(ROOTS, CLEAN), INSIDE)
-        self.addCleanup(shutil.rmtree, INSIDE, ignore_errors=True)
+        """The clean root with a layer of the test's own above; the mount is private and ends with this process."""
+        layer = os.path.join(WORK, "layer")
+        shutil.rmtree(layer, ignore_errors=True)
+        for path in (os.path.join(layer, "upper"), os.path.join(layer, "work"), INSIDE):
+            os.makedirs(path, exist_ok=True)
+        layers = f"lowerdir={ROOTS}/{CLEAN},upperdir={layer}/upper,workdir={layer}/work"
+        must("mount", "-t", "overlay", "overlay", "-o", layers, INSIDE)
+        self.addCleanup(must, "umount", INSIDE)
 
     def inside(self, *command):
         return ci("root_run", ROOT, *command)
