@@ -170,11 +170,8 @@ static void test_an_empty_spool(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_SPOOL(test_counts),
-        WITH_SPOOL(test_damage_is_printed),
-        WITH_SPOOL(test_a_spool_of_another_machine),
-        WITH_SPOOL(test_no_spool),
-        WITH_SPOOL(test_an_empty_spool),
+        WITH_SPOOL(test_counts),   WITH_SPOOL(test_damage_is_printed), WITH_SPOOL(test_a_spool_of_another_machine),
+        WITH_SPOOL(test_no_spool), WITH_SPOOL(test_an_empty_spool),
     };
 
     return cmocka_run_group_tests_name("spool check", tests, NULL, NULL);
