@@ -6,9 +6,15 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h> /* explicit_bzero(), but on OpenBSD and Linux */
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Solaris leaves it to each file system; none of its own takes longer names: limits.h(3HEAD), statvfs(2). */
+#if !defined(NAME_MAX)
+#define NAME_MAX 255
+#endif
 
 struct demit_os_secret {
     unsigned char *bytes; /* a mapping of their own: what is locked and not dumped is counted in pages */

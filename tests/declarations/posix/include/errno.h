@@ -16,6 +16,7 @@ int *declared_errno(void) __attribute__((const));
 #define EEXIST       17
 #define ENOTDIR      20
 #define EINVAL       22
+#define EFBIG        27
 #define EMLINK       31
 #define ERANGE       34
 #define EAGAIN       35

@@ -15,6 +15,9 @@ FILE *fopen(const char *path, const char *mode);
 char *fgets(char *line, int size, FILE *file);
 int fflush(FILE *file);
 int fclose(FILE *file);
+/* fdopen(3p), getdelim(3p) */
+FILE *fdopen(int fd, const char *mode);
+ssize_t getline(char **line, size_t *size, FILE *file);
 
 /* fprintf(3p), vfprintf(3p), dprintf(3p) */
 int snprintf(char *text, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));

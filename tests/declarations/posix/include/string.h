@@ -14,6 +14,7 @@ int memcmp(const void *left, const void *right, size_t size);
 int strcmp(const char *left, const char *right);
 int strncmp(const char *left, const char *right, size_t size);
 size_t strlen(const char *text);
+size_t strnlen(const char *text, size_t most);
 char *strchr(const char *text, int character);
 size_t strspn(const char *text, const char *characters);
 size_t strcspn(const char *text, const char *characters);

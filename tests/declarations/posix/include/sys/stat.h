@@ -5,6 +5,8 @@
 #include <sys/types.h>
 
 /* fstatat(3p) */
+#define S_IRWXG       000070
+#define S_IRWXO       000007
 #define S_IWGRP       000020
 #define S_IWOTH       000002
 #define S_ISDIR(mode) (((mode)&0170000) == 0040000)
