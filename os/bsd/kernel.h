@@ -44,8 +44,8 @@ typedef struct os_kernel {
     const char *name; /* "NetBSD": for sentences */
     /* Adds to what os/bsd resolved. */
     int (*resolve)(demit_identity_t *identity, const os_sink_t *warnings, demit_os_error_t *error);
-    /* Whether a rule of the administrator's lets IDENTITY bind a TCP port below os_backend_first_free_port(). */
-    bool (*lets_bind)(const demit_identity_t *identity);
+    /* The lowest TCP port that a rule of the administrator's lets IDENTITY bind; 0: there is no such rule. */
+    unsigned (*lowest_granted_port)(const demit_identity_t *identity);
     /* Whether everybody may chroot(2) here, so that being able to proves nothing. */
     bool (*lets_chroot)(void);
     /* Compares what else the steps set with what the kernel tells, and tells DRIFT. Returns how much differs. */

@@ -54,25 +54,25 @@ unsigned os_backend_first_free_port(void)
 }
 
 /* A rule grants, but never what is reserved. */
-static bool lets_bind(const demit_identity_t *identity)
+static unsigned lowest_granted_port(const demit_identity_t *identity)
 {
     enum { RULES_MAX = 1024 }; /* the longest that the kernel takes */
     char rules[RULES_MAX + 1];
     if (ruled_ports() == 0 || reserved_ports() > 0 || !read_rules(rules, sizeof(rules))) {
-        return false;
+        return 0;
     }
     os_groups_t groups = {calloc(identity->group_count + 1, sizeof(gid_t)), identity->group_count + 1};
     if (groups.ids == NULL) {
-        return false;
+        return 0;
     }
     groups.ids[0] = identity->gid;
     if (identity->group_count > 0) {
         memcpy(groups.ids + 1, identity->groups, identity->group_count * sizeof(gid_t));
     }
     os_groups_sort(&groups);
-    bool lets = os_portacl_lets(rules, identity->uid, &groups);
+    unsigned lowest = os_portacl_lowest(rules, identity->uid, &groups);
     free(groups.ids);
-    return lets;
+    return lowest;
 }
 
 /* chroot(2), since FreeBSD 14: for everybody who has given up new privileges. */
@@ -181,7 +181,7 @@ static void report_more(const os_report_t *report)
 
 const os_kernel_t os_kernel = {.name = "FreeBSD",
                                .resolve = os_class_resolve,
-                               .lets_bind = lets_bind,
+                               .lowest_granted_port = lowest_granted_port,
                                .lets_chroot = lets_chroot,
                                .compare = compare_no_new_privs,
                                .report = report_more};

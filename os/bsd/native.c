@@ -45,9 +45,11 @@ int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_
                 identity->uid == 0 ? "root keeps everything" : "nothing is kept");
     }
     const unsigned free_port = os_backend_first_free_port();
-    const bool all =
-        identity->uid == 0 || free_port == 0 || (os_kernel.lets_bind != NULL && os_kernel.lets_bind(identity));
-    identity->native->lowest_port = all ? 1 : free_port;
+    const unsigned granted = os_kernel.lowest_granted_port != NULL ? os_kernel.lowest_granted_port(identity) : 0;
+    identity->native->lowest_port = granted > 0 && granted < free_port ? granted : free_port;
+    if (identity->uid == 0 || free_port == 0) {
+        identity->native->lowest_port = 1;
+    }
     return os_kernel.resolve != NULL ? os_kernel.resolve(identity, warnings, error) : 0;
 }
 

@@ -46,24 +46,26 @@ static bool read_number(const rule_t *rule, size_t field, unsigned long *number)
     return strspn(digits, "0123456789") == rule->length[field];
 }
 
-static bool rule_lets(const rule_t *rule, uid_t uid, const os_groups_t *groups)
+/* The port that RULE grants; 0: none, or none of a server's, or not to these. */
+static unsigned granted_port(const rule_t *rule, uid_t uid, const os_groups_t *groups)
 {
     unsigned long id = 0, port = 0;
-    if (!is(rule, 2, "tcp") || !read_number(rule, 1, &id) || !read_number(rule, 3, &port) || port == 0 ||
-        port >= 1024) {
-        return false;
+    if (!is(rule, 2, "tcp") || !read_number(rule, 1, &id) || !read_number(rule, 3, &port) || port >= 1024) {
+        return 0;
     }
-    return is(rule, 0, "uid") ? id == uid : is(rule, 0, "gid") && os_groups_have(groups, (gid_t)id);
+    bool meant = is(rule, 0, "uid") ? id == uid : is(rule, 0, "gid") && os_groups_have(groups, (gid_t)id);
+    return meant ? (unsigned)port : 0;
 }
 
-bool os_portacl_lets(const char *rules, uid_t uid, const os_groups_t *groups)
+unsigned os_portacl_lowest(const char *rules, uid_t uid, const os_groups_t *groups)
 {
-    bool lets = false;
-    while (*rules != '\0' && !lets) {
+    unsigned lowest = 0;
+    while (*rules != '\0') {
         rule_t rule;
         size_t length = strcspn(rules, ",");
-        lets = split(rules, length, &rule) && rule_lets(&rule, uid, groups);
+        unsigned port = split(rules, length, &rule) ? granted_port(&rule, uid, groups) : 0;
+        lowest = port > 0 && (lowest == 0 || port < lowest) ? port : lowest;
         rules += length + (rules[length] == ',' ? 1 : 0);
     }
-    return lets;
+    return lowest;
 }

@@ -5,9 +5,10 @@
 #include "os/posix/identity_priv.h"
 
 /*
- * Whether RULES, as security.mac.portacl.rules has them ("uid:990:tcp:25,gid:80:tcp:80"), let UID, or who holds one of
- * GROUPS (sorted, the gid among them), bind some TCP port below 1024. What does not read as a rule counts for nothing.
+ * The lowest TCP port below 1024 that RULES, as security.mac.portacl.rules has them ("uid:990:tcp:25,gid:80:tcp:80"),
+ * let UID, or who holds one of GROUPS (sorted, the gid among them), bind; 0: none. What does not read as a rule counts
+ * for nothing.
  */
-bool os_portacl_lets(const char *rules, uid_t uid, const os_groups_t *groups);
+unsigned os_portacl_lowest(const char *rules, uid_t uid, const os_groups_t *groups);
 
 #endif
