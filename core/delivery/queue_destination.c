@@ -56,14 +56,14 @@ static char *gateway_name(const demit_domain_settings_t *settings, apr_pool_t *p
  */
 static size_t make_key(char key[DEMIT_DESTINATION_KEY_MAX], const char *domain, const demit_domain_settings_t *settings)
 {
+    int size;
     if (settings->gateway_host == NULL || settings->delivery_method == DEMIT_DELIVER_MAILDIR) {
-        size_t size = strlen(domain);
-        memcpy(key, domain, size);
-        return size;
-    }
-    const char *scope = settings->name != NULL ? settings->name : "";
-    int size = snprintf(key, DEMIT_DESTINATION_KEY_MAX, "%c%s%c%s%c%u", '\0', scope, '\0', settings->gateway_host, '\0',
+        size = snprintf(key, DEMIT_DESTINATION_KEY_MAX, "%s", domain);
+    } else {
+        const char *scope = settings->name != NULL ? settings->name : "";
+        size = snprintf(key, DEMIT_DESTINATION_KEY_MAX, "%c%s%c%s%c%u", '\0', scope, '\0', settings->gateway_host, '\0',
                         gateway_port(settings));
+    }
     return size < DEMIT_DESTINATION_KEY_MAX ? (size_t)size : DEMIT_DESTINATION_KEY_MAX - 1;
 }
 

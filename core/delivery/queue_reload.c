@@ -45,15 +45,20 @@ static demit_leg_t *leg_to(const move_t *moves, uint32_t count, const demit_dest
 /* Gives every place a leg, LEG itself to the first. False: no memory, and nothing has changed. */
 static bool find_legs(demit_leg_t *leg, move_t *moves, uint32_t count)
 {
+    demit_queued_t *message = leg->message;
     for (uint32_t i = 0; i < count; i++) {
         if (moves[i].place == NULL) {
             return false;
         }
-        moves[i].leg = i == 0 ? leg : leg_to(moves, i, moves[i].place);
+        if (i == 0) {
+            moves[i].leg = leg;
+            continue;
+        }
+        moves[i].leg = leg_to(moves, i, moves[i].place);
         if (moves[i].leg != NULL) {
             continue;
         }
-        moves[i].leg = demit_queued_spare_leg(leg->message);
+        moves[i].leg = demit_queued_spare_leg(message);
         if (moves[i].leg == NULL) {
             return false;
         }
