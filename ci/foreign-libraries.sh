@@ -141,9 +141,12 @@ library_idn2() {
 library_apr() {
     export ac_cv_file__dev_zero=yes ac_cv_struct_rlimit=yes ac_cv_func_setpgrp_void=no ac_cv_strerror_r_rc_int=yes
     export ap_cv_atomic_builtins=yes ap_cv__atomic_builtins=yes ap_cv_atomic_builtins64=yes ap_cv__atomic_builtins64=yes
+    export apr_cv_pthreads_cflags=-pthread apr_cv_pthreads_lib=-lpthread
     export apr_cv_mutex_recursive=yes apr_cv_process_shared_works=yes apr_cv_mutex_robust_shared=no
-    export apr_cv_tcp_nodelay_with_cork=no ac_cv_o_nonblock_inherited=no
+    export apr_cv_tcp_nodelay_with_cork=no ac_cv_o_nonblock_inherited=yes
     export ac_cv_working_getaddrinfo=yes ac_cv_working_getnameinfo=yes ac_cv_negative_eai=no
-    with_configure "$sources/apr" CC_FOR_BUILD=cc CFLAGS_FOR_BUILD=-O &&
-        make -j "$demit_jobs" install
+    # Threads by name: what it knows of FreeBSD's it asks the running kernel for.
+    with_configure "$sources/apr" --enable-threads CC_FOR_BUILD=cc CFLAGS_FOR_BUILD=-O &&
+        make -j "$demit_jobs" &&
+        make install
 }

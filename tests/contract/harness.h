@@ -1,7 +1,8 @@
 /*
  * How the contract is tested: every case runs in a child of its own, because giving up root cannot be undone. The child
- * checks from inside; then it stands still, and the parent looks at it from outside, reading /proc/PID/task by its own
- * means, so that neither the code under test nor the process under test vouches for itself.
+ * checks from inside; then it stands still, and the parent looks at it from outside, asking the kernel by its own means
+ * (look_linux.c reads /proc/PID/task), so that neither the code under test nor the process under test vouches for
+ * itself.
  */
 #ifndef TESTS_CONTRACT_HARNESS_H
 #define TESTS_CONTRACT_HARNESS_H
@@ -44,12 +45,12 @@ void in_child(void (*body)(void), void (*look)(pid_t child));
 
 /* What the kernel says about one thread. */
 typedef struct view {
-    unsigned long uid[4], gid[4];
-    char groups[256]; /* "27 44", or "" */
-    uint64_t inheritable, permitted, effective, bounding, ambient;
-    int no_new_privs;
+    unsigned long uid[4], gid[4]; /* real, effective, saved, and for files (Linux; elsewhere the effective one again) */
+    char groups[256];             /* "27 44", or ""; where the kernel puts the gid among them, without it */
+    uint64_t inheritable, permitted, effective, bounding, ambient; /* capabilities; 0 where there are none */
+    int no_new_privs;                                              /* -1: the kernel does not tell */
 } view_t;
-/* Reads /proc/PID/task/TID/status of every thread, up to COUNT; returns how many there are. */
+/* Fills VIEWS for every thread of PID, up to COUNT; returns how many there are. Where ids belong to processes: 1. */
 size_t look_at_threads(pid_t pid, view_t *views, size_t count);
 /* Asserts that every thread of PID holds exactly this, and that nothing is inheritable or ambient. */
 void assert_held(pid_t pid, unsigned long uid, unsigned long gid, const char *groups, uint64_t capabilities);
