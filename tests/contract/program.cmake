@@ -1,7 +1,11 @@
 # demit-contract: all suites as one program (main.c). Made of what demit_add_contract_test() was told, whatever that is.
 function(demit_add_contract_program)
   get_property(_suites DIRECTORY PROPERTY DEMIT_CONTRACT_SUITES)
-  add_executable(demit-contract main.c stage_${DEMIT_CONTRACT_STAGE}.c)
+  set(_stage none)
+  if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    set(_stage linux)
+  endif()
+  add_executable(demit-contract main.c stage_${_stage}.c)
   set(_header "${CMAKE_CURRENT_BINARY_DIR}/contract_suites.h")
   set(_declarations "")
   set(_list "")
