@@ -76,7 +76,7 @@ cell_groups() {
     printf '%s\n' build try test
     case $cell_compiler in clang) echo clang ;; *) echo gcc ;; esac
     [ "$cell_checker" != pool-debug ] || echo source
-    [ "$cell_tests" != everything ] || printf '%s\n' clang lint valgrind package
+    [ "$cell_tests" != everything ] || printf '%s\n' clang lint valgrind package foreign
     [ "$cell_tests" != emulated ] || echo "$cell_processor"
 }
 

@@ -118,6 +118,18 @@ def write_valgrind_test(out, test, properties):
     write_test(out, f"valgrind:{test['name']}", command, properties)
 
 
+def write_foreign_tests(out):
+    """Other systems, whose programs can be linked here and not run: one test each. Without zig they skip."""
+    script = os.path.join(TOP, "ci", "foreign")
+    targets = subprocess.run([script, "--list"], capture_output=True, text=True, check=True).stdout.splitlines()
+    for line in targets:
+        target, *cells = line.split()
+        # Most cells first: what takes longest must not come last.
+        properties = {"LABELS": "foreign", "TIMEOUT": 1200, "SKIP_RETURN_CODE": 69, "COST": 100 * len(cells)}
+        write_test(out, f"foreign/{target}", [script, target], properties)
+    return len(targets)
+
+
 def plan(mode, flavours):
     failed = set()
     failures = os.path.join(BUILD, "ci", "failed-builds")
@@ -147,6 +159,8 @@ def plan(mode, flavours):
                 if flavour == "dev" and mode == "all":
                     write_valgrind_test(out, test, properties)
             print(f"  {flavour}: {'its build failed' if flavour in failed else f'{count} tests'}")
+        if mode == "all":
+            print(f"  foreign: {write_foreign_tests(out)} tests")
 
 
 # Where a test's output says why it failed, the most telling first: (pattern, lines before it, lines from it on).

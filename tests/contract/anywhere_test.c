@@ -219,16 +219,11 @@ static void test_the_steps_come_in_order(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_group_of_roots_is_left),
-        cmocka_unit_test(test_listed_groups_are_exact),
-        cmocka_unit_test(test_a_saved_root_is_closed),
-        cmocka_unit_test(test_a_low_port_is_out_of_reach),
-        cmocka_unit_test(test_a_jail_has_no_way_out),
-        cmocka_unit_test(test_a_planted_directory_is_refused),
-        cmocka_unit_test(test_a_second_thread_is_refused),
-        cmocka_unit_test(test_every_later_thread_holds_the_same),
-        cmocka_unit_test(test_a_root_that_was_kept_is_found),
-        cmocka_unit_test(test_the_steps_come_in_order),
+        cmocka_unit_test(test_no_group_of_roots_is_left),     cmocka_unit_test(test_listed_groups_are_exact),
+        cmocka_unit_test(test_a_saved_root_is_closed),        cmocka_unit_test(test_a_low_port_is_out_of_reach),
+        cmocka_unit_test(test_a_jail_has_no_way_out),         cmocka_unit_test(test_a_planted_directory_is_refused),
+        cmocka_unit_test(test_a_second_thread_is_refused),    cmocka_unit_test(test_every_later_thread_holds_the_same),
+        cmocka_unit_test(test_a_root_that_was_kept_is_found), cmocka_unit_test(test_the_steps_come_in_order),
     };
     if (geteuid() != 0) {
         (void)puts("skipped: giving up root takes root");

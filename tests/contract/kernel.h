@@ -8,8 +8,9 @@
 #include "tests/contract/scenes.h"
 
 typedef struct kernel {
-    bool groups_hold_gid; /* setgroups(2) takes its first element as the effective gid, and setgid(2) replaces it there */
-    bool cwd_stays_outside;      /* chroot(2) leaves a working directory outside, and ".." leads on from there */
+    bool groups_hold_gid; /* setgroups(2) takes its first element as the effective gid, and setgid(2) replaces it there
+                           */
+    bool cwd_stays_outside;        /* chroot(2) leaves a working directory outside, and ".." leads on from there */
     bool descriptor_leads_outside; /* fchdir(2) takes a directory outside the root */
 } kernel_t;
 kernel_t this_kernel(void);

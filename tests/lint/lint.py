@@ -369,6 +369,19 @@ def check_events(root, _build):
         yield f"{page}:1: the event {name} is not described"
 
 
+def check_platforms(root, _build):
+    """docs/platforms.md promises for every target of ci/foreign what ci/foreign tries, and for no other."""
+    page = "docs/platforms.md"
+    script = "\n".join(lines_of(root, "ci/foreign"))
+    tried = re.search(r"(?ms)^targets\(\) \{.*?<<'END'\n(.*?)^END$", script)
+    promised = set(re.findall(r"\| `([\w.-]+)`: ([\w ]+?) \|", "\n".join(lines_of(root, page))))
+    listed = {tuple(line.split(" ", 1)) for line in tried.group(1).splitlines()} if tried else set()
+    if not listed:
+        yield "ci/foreign:1: no targets found; this check does not understand it"
+    for target, cells in sorted(promised ^ listed):
+        yield f"{page}:1: {target}: {cells} stands in only one of this page and ci/foreign --list"
+
+
 def check_hardening(_root, build):
     """An optimised build is a position-independent program with full RELRO, stack protector and no executable stack."""
     if cache_value(build, "CMAKE_BUILD_TYPE") not in ("Release", "RelWithDebInfo", "MinSizeRel"):

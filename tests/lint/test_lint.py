@@ -61,6 +61,15 @@ class Rules(unittest.TestCase):
         self.assertTrue(self.findings("scripts", {"ci/a": "#!/bin/bash\nif true; then\n"}))
         self.dirty("scripts", {"ci/a": "#!/bin/bash\ntrue\n", "ci/b.py": "def\n"})
 
+    def test_platforms(self):
+        script = "targets() {\n    cat <<'END'\na-b.1 os contract\nEND\n}\n"
+        page = "| B | `a-b.1`: os contract | not run |\n"
+        self.clean("platforms", {"ci/foreign": script, "docs/platforms.md": page})
+        self.dirty("platforms", {"ci/foreign": script, "docs/platforms.md": page.replace("contract", "daemon")}, 2)
+        self.dirty("platforms", {"ci/foreign": script, "docs/platforms.md": ""})
+        self.dirty("platforms", {"ci/foreign": script, "docs/platforms.md": page + page.replace("a-b", "c-d")})
+        self.dirty("platforms", {"ci/foreign": "", "docs/platforms.md": ""})
+
     def test_an_exception_needs_its_reason(self):
         with self.assertRaises(SystemExit):
             self.findings("sizes", {"tests/lint/long-functions": "core/a/a.c work\n"})
