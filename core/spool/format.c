@@ -7,9 +7,10 @@
 
 #include "core/spool/bytes.h"
 
-static const unsigned char segment_magic[8] = "DMTSEG01";
-static const unsigned char batch_magic[8] = "DMTBAT01";
-static const unsigned char record_magic[8] = "DMTREC01";
+/* Letter by letter: a string would have a ninth byte, its end. */
+static const unsigned char segment_magic[8] = {'D', 'M', 'T', 'S', 'E', 'G', '0', '1'};
+static const unsigned char batch_magic[8] = {'D', 'M', 'T', 'B', 'A', 'T', '0', '1'};
+static const unsigned char record_magic[8] = {'D', 'M', 'T', 'R', 'E', 'C', '0', '1'};
 
 enum { FORMAT_VERSION = 1 };
 enum { SEGMENT_PREVIOUS_ABANDONED = 1, SEGMENT_PREPARED = 2 };
