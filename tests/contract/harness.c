@@ -119,17 +119,35 @@ demit_identity_t *assumed(const demit_identity_request_t *request)
     return identity;
 }
 
-void make_private_directory(char *path, size_t size)
-{
-    /* Not below /tmp, which everybody can write. */
-    (void)snprintf(path, size, "/run/demit-contract-XXXXXX");
-    assert_non_null(mkdtemp(path));
-}
-
 static int remove_entry(const char *path, const struct stat *about, int type, struct FTW *walk)
 {
     (void)about, (void)type, (void)walk;
     return remove(path);
+}
+
+/* Below it private directories are made. Not /tmp, which everybody can write. */
+static char scratch[40];
+
+static const char *scratch_base(void)
+{
+    return access("/run", X_OK) == 0 ? "/run" : "/var/run";
+}
+
+bool open_scratch(void)
+{
+    (void)snprintf(scratch, sizeof(scratch), "%s/demit-contract.XXXXXX", scratch_base());
+    return mkdtemp(scratch) != NULL && chmod(scratch, 0755) == 0;
+}
+
+bool close_scratch(void)
+{
+    return nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0;
+}
+
+void make_private_directory(char *path, size_t size)
+{
+    (void)snprintf(path, size, "%s/demit-contract-XXXXXX", scratch[0] != '\0' ? scratch : scratch_base());
+    assert_non_null(mkdtemp(path));
 }
 
 void remove_directory(const char *path)

@@ -69,6 +69,9 @@ demit_identity_t *resolved(const demit_identity_request_t *request, lines_t *war
 /* In the child: resolves, assumes and verifies, or ends it with the reason. */
 demit_identity_t *assumed(const demit_identity_request_t *request);
 
+/* One directory for all private ones to come, so that whoever opened it can remove what failed cases left behind. */
+bool open_scratch(void);
+bool close_scratch(void);
 /* A directory that root alone can write, removed with its files by remove_directory(). */
 void make_private_directory(char *path, size_t size);
 void remove_directory(const char *path);

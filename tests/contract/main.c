@@ -167,10 +167,18 @@ int main(int argc, char **argv)
     (void)setenv("CMOCKA_MESSAGE_OUTPUT", "TAP", 1);
     (void)printf("# demit %s, back end %s\n", DEMIT_VERSION, DEMIT_OS_NAME);
     stage_set();
+    if (!open_scratch()) {
+        perror("demit-contract: a directory to work in");
+        stage_strike();
+        return 1;
+    }
     for (size_t i = 0; i < SUITE_COUNT; i++) {
         if (is_wanted(suites[i].name, argc - 1, argv + 1)) {
             run(&tap, &suites[i]);
         }
+    }
+    if (!close_scratch()) {
+        (void)printf("# what the cases made could not be removed\n");
     }
     stage_strike();
     (void)printf("1..%u\n", tap.number);
