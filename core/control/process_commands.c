@@ -254,5 +254,5 @@ void console_complete_sysinfo(console_inquiry_t *inquiry)
     console_put(answer, answer->value, "cpu_user_s", json_integer(seconds_of(&usage.ru_utime)));
     console_put(answer, answer->value, "cpu_system_s", json_integer(seconds_of(&usage.ru_stime)));
     console_put(answer, answer->value, "descriptors_max",
-                limit.rlim_cur == RLIM_INFINITY ? json_null() : console_count(limit.rlim_cur));
+                limit.rlim_cur == RLIM_INFINITY ? json_null() : console_count((uint64_t)limit.rlim_cur));
 }
