@@ -22,6 +22,10 @@ set(CMAKE_C_COMPILER "${DEMIT_ZIG_TOOLS}/bin/cc")
 set(CMAKE_AR "${DEMIT_ZIG_TOOLS}/bin/ar")
 set(CMAKE_RANLIB "${DEMIT_ZIG_TOOLS}/bin/ranlib")
 
+# What nothing calls would be left out before anybody asks whether its symbols are there: not what a compiler of these
+# systems does, and not what this is for.
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,--no-gc-sections")
+
 # Nothing of this machine's own: neither its libraries nor its pkg-config files fit another system.
 set(CMAKE_FIND_ROOT_PATH "${DEMIT_ZIG_TOOLS}")
 set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
