@@ -35,4 +35,12 @@ function(demit_add_contract_program)
   endforeach()
   file(CONFIGURE OUTPUT "${_header}" CONTENT "${_declarations}#define CONTRACT_SUITES${_list}\n" @ONLY)
   target_include_directories(demit-contract PRIVATE "${PROJECT_SOURCE_DIR}" "${CMAKE_CURRENT_BINARY_DIR}")
+
+  # Takes setpriv, which only Linux has; the program itself runs anywhere.
+  if(CMAKE_SYSTEM_NAME STREQUAL "Linux" AND NOT CMAKE_CROSSCOMPILING)
+    find_program(DEMIT_PYTHON NAMES python3 REQUIRED)
+    add_test(NAME contract/program COMMAND "${DEMIT_PYTHON}" -B "${CMAKE_CURRENT_SOURCE_DIR}/test_program.py"
+             $<TARGET_FILE:demit-contract>)
+    set_tests_properties(contract/program PROPERTIES LABELS contract TIMEOUT 300)
+  endif()
 endfunction()
