@@ -87,13 +87,13 @@ with_configure() {
         RANLIB="$prefix/bin/ranlib" "$@"
 }
 
-# pkg_config NAME VERSION LIBRARIES: what the library's own build would have installed.
+# pkg_config NAME VERSION LIBRARIES [FLAGS]: what the library's own build would have installed.
 pkg_config() {
     cat >"$prefix/lib/pkgconfig/$1.pc" <<END
 Name: $1
 Description: cross-built for $target
 Version: $2
-Cflags: -I$prefix/include
+Cflags: -I$prefix/include ${4:-}
 Libs: -L$prefix/lib $3
 END
 }
@@ -103,13 +103,13 @@ archive() {
 }
 
 # Without thread-local storage, which OpenBSD's compilers emulate in a library of their own. No case has two threads that
-# assert.
+# assert. _UINTPTR_T: its header knows of the uintptr_t of glibc only, and would define another.
 library_cmocka() {
-    "$prefix/bin/cc" -O2 -I"$sources/cmocka/include" -DHAVE_INTTYPES_H -DHAVE_SIGNAL_H -DHAVE_STRINGS_H \
+    "$prefix/bin/cc" -O2 -D_UINTPTR_T -I"$sources/cmocka/include" -DHAVE_INTTYPES_H -DHAVE_SIGNAL_H -DHAVE_STRINGS_H \
         -DHAVE_STRSIGNAL -DHAVE_SIGLONGJMP -DHAVE_STRUCT_TIMESPEC -DHAVE_CLOCK_REALTIME -c "$sources/cmocka/src/cmocka.c" -o cmocka.o &&
         archive cmocka cmocka.o &&
         cp "$sources/cmocka/include/"cmocka*.h "$prefix/include/" &&
-        pkg_config cmocka 1.1.5 -lcmocka
+        pkg_config cmocka 1.1.5 -lcmocka -D_UINTPTR_T
 }
 
 library_xxhash() {
