@@ -126,7 +126,7 @@ def write_foreign_tests(out):
         target, *cells = line.split()
         # Most cells first: what takes longest must not come last.
         properties = {"LABELS": "foreign", "TIMEOUT": 1200, "SKIP_RETURN_CODE": 69, "COST": 100 * len(cells)}
-        write_test(out, f"foreign/{target}", [script, target], properties)
+        write_test(out, f"foreign:{target}", [script, target], properties)
     return len(targets)
 
 
