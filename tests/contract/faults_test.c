@@ -226,8 +226,11 @@ static void generous_body(void)
         }
     }
     CHECK(number > (backend_is("bsd") ? 7 : 40)); /* each capability or privilege is tried alone */
-    CHECK(!backend_is("solaris") ||
-          strcmp(tried, "setuid,seteuid,setgid,setgroups,chroot,setppriv Permitted,setppriv Limit,") == 0);
+    const char *all = backend_is("linux")
+                          ? "setresuid,setuid,seteuid,setresgid,setgid,setgroups,chroot,prctl,cap_set_proc,"
+                      : backend_is("bsd") ? "setresuid,setuid,seteuid,setresgid,setgid,setgroups,chroot,"
+                                          : "setuid,seteuid,setgid,setgroups,chroot,setppriv Permitted,setppriv Limit,";
+    CHECK(strcmp(tried, all) == 0);
 }
 
 static void try_every_probe(int code)
