@@ -95,7 +95,7 @@ apr_status_t demit_config_load_shared(const demit_settings_t **settings, demit_c
         report->errors = report->warnings = apr_array_make(report_pool, 1, sizeof(char *));
         return status;
     }
-    demit_settings_t *built;
+    demit_settings_t *built = NULL;
     demit_config_report_t found = {0};
     status = load(&built, &found, file, pool);
     report->errors = copy_lines(found.errors, report_pool);

@@ -68,7 +68,7 @@ static void relay(tap_t *tap, const char *suite, const char *line)
     if (passed != NULL || failed != NULL) {
         tell_case(tap, suite, passed != NULL, passed != NULL ? passed : failed);
     } else if (reason != NULL) {
-        (void)snprintf(tap->reason, sizeof(tap->reason), "%s", reason);
+        (void)snprintf(tap->reason, sizeof(tap->reason), "%.*s", (int)sizeof(tap->reason) - 1, reason);
     } else if (without(line, "1..") == NULL && line[0] != '\0') {
         (void)printf("%s%s\n", line[0] == '#' ? "" : "# ", line);
     }
