@@ -9,12 +9,18 @@ static const console_column_t fact_columns[] = {
     {.key = "name", .heading = "FACT"},
     {.key = "value", .heading = "VALUE", .absent = "(cannot be read)"},
 };
+static const console_column_t sandbox_columns[] = {
+    {.key = "part", .heading = "PART"},
+    {.key = "enforced", .heading = "ENFORCED"},
+    {.key = "why", .heading = "WHY NOT"},
+};
 static const console_part_t parts[] = {
     {.kind = CONSOLE_PART_FIELDS, .key = "configured", .title = "Configured"},
     {.kind = CONSOLE_PART_TABLE,
      .key = "actual",
      .title = "Actual, as the kernel tells",
      CONSOLE_COLUMNS(fact_columns)},
+    {.kind = CONSOLE_PART_TABLE, .key = "sandbox", .title = "Sandbox", CONSOLE_COLUMNS(sandbox_columns)},
     {.kind = CONSOLE_PART_LINES, .key = "drift", .title = "Drift"},
     {.kind = CONSOLE_PART_LINES, .key = "verdict", .title = "Verdict"},
 };
@@ -61,7 +67,7 @@ static void put_drift(void *baton, const char *line)
 }
 
 /* An audit that could not be made is no proof of anything, so it is not 0. */
-static int judge(int differences, int report_error, char *verdict, size_t size)
+static int judge(int differences, int report_error, bool lists_threads, char *verdict, size_t size)
 {
     if (differences > 0) {
         snprintf(verdict, size, "DRIFT: %d difference%s. Restart demitd, and find out who changed it.", differences,
@@ -72,22 +78,59 @@ static int judge(int differences, int report_error, char *verdict, size_t size)
         snprintf(verdict, size, "Unknown: the kernel would not tell everything (is /proc mounted?).");
         return CONSOLE_EXIT_SYSTEM;
     }
-    snprintf(verdict, size, "No drift: every thread holds what is configured, and nothing else.");
+    snprintf(verdict, size, "%s",
+             lists_threads ? "No drift: every thread holds what is configured, and nothing else."
+                           : "No drift in the thread that answers. The kernel does not list the others here, which "
+                             "inherited from it (a jail without /proc?).");
     return CONSOLE_EXIT_OK;
+}
+
+/* Whether the report could count the threads: a fact that cannot be read has no value. */
+static bool lists_threads(const json_t *facts)
+{
+    size_t i;
+    json_t *fact;
+
+    json_array_foreach(facts, i, fact)
+    {
+        const char *name = json_string_value(json_object_get(fact, "name"));
+        if (name != NULL && strcmp(name, "threads") == 0) {
+            return json_is_string(json_object_get(fact, "value"));
+        }
+    }
+    return false;
+}
+
+static void put_sandbox(console_inquiry_t *inquiry)
+{
+    console_answer_t *answer = &inquiry->answer;
+    json_t *rows = console_put_array(answer, answer->value, "sandbox");
+    const apr_array_header_t *told = inquiry->options->sandbox_parts;
+
+    for (int i = 0; told != NULL && i < told->nelts; i++) {
+        const demit_sandbox_part_t *part = &APR_ARRAY_IDX(told, i, demit_sandbox_part_t);
+        json_t *row = json_object();
+        console_put(answer, row, "part", console_string(part->name));
+        console_put(answer, row, "enforced", console_string(part->enforced ? "yes" : "no"));
+        console_put(answer, row, "why", console_string(part->why_not));
+        console_append(answer, rows, row);
+    }
 }
 
 void console_complete_privileges(console_inquiry_t *inquiry)
 {
     console_answer_t *answer = &inquiry->answer;
-    char verdict[128];
+    char verdict[192];
 
     console_answer_init(answer, parts, sizeof(parts) / sizeof(parts[0]));
     put_configured(inquiry);
     (void)console_put_array(answer, answer->value, "actual");
+    put_sandbox(inquiry);
     (void)console_put_array(answer, answer->value, "drift");
     const int report_error = demit_identity_report(0, put_fact, answer);
     const int differences = demit_identity_audit(inquiry->options->identity, put_drift, answer);
-    answer->exit_code = judge(differences, report_error, verdict, sizeof(verdict));
+    answer->exit_code = judge(differences, report_error, lists_threads(json_object_get(answer->value, "actual")),
+                              verdict, sizeof(verdict));
     console_put(answer, answer->value, "drift_count", json_integer(differences));
     console_put(answer, answer->value, "verdict", json_string(verdict));
 }

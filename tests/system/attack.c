@@ -4,10 +4,12 @@
  * capabilities, its sandbox.
  *
  *     attack PID VICTIM PORT [sandboxed]
+ *     attack PID drop
  *
  * VICTIM is a process of root's, PORT a TCP port that nobody uses. One line for every thread and call: the thread, the
  * call, and "0" if it succeeded, else the number of its errno. What would succeed without a sandbox, too, is tried with
- * "sandboxed" only. Nothing that succeeds leaves a trace beyond the process and VICTIM.
+ * "sandboxed" only. With "drop" the last thread alone gives up its capabilities, which anybody may: that is drift, and
+ * the audit must see it. Nothing that succeeds otherwise leaves a trace beyond the process and VICTIM.
  *
  * Linux on x86_64 and aarch64: ptrace(2).
  */
@@ -225,7 +227,7 @@ static void detach(const target_t *target)
 typedef struct material {
     uint32_t root_group[2];
     struct __user_cap_header_struct header;
-    struct __user_cap_data_struct all[2];
+    struct __user_cap_data_struct all[2], none[2];
     struct sockaddr_in low, other;
     char root[2], shadow[16], passwd[16], nothing[24], type[24];
 } material_t;
@@ -392,27 +394,46 @@ static void attack_with(pid_t thread, pid_t victim, bool sandboxed)
     }
 }
 
+/* Lends THREAD's stack to MATERIAL while ACT makes its calls. */
+static void with_material(pid_t thread, const material_t *material, void (*act)(pid_t thread, const char *const *words),
+                          const char *const *words)
+{
+    enum { BELOW_STACK = 1024 }; /* further than any ABI's red zone */
+    material_t saved;
+    registers_t registers;
+    get_registers(thread, &registers);
+    material_at = (stack_of(&registers) - BELOW_STACK - sizeof(*material)) & ~(uint64_t)15;
+    read_memory(the_target, material_at, &saved, sizeof(saved));
+    write_memory(the_target, material_at, material, sizeof(*material));
+    act(thread, words);
+    write_memory(the_target, material_at, &saved, sizeof(saved));
+}
+
+static void attack_by(pid_t thread, const char *const *words)
+{
+    attack_with(thread, (pid_t)strtol(words[0], NULL, 10), words[2] != NULL);
+}
+
+static void drop_by(pid_t thread, const char *const *words)
+{
+    (void)words;
+    TRY("drop", SYS_capset, POINTER(header), POINTER(none));
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 4) {
-        (void)fprintf(stderr, "usage: attack PID VICTIM PORT [sandboxed]\n");
+    const bool drops = argc == 3 && strcmp(argv[2], "drop") == 0;
+    if (argc < 4 && !drops) {
+        (void)fprintf(stderr, "usage: attack PID VICTIM PORT [sandboxed] | attack PID drop\n");
         return 64;
     }
     target_t target = {.pid = (pid_t)strtol(argv[1], NULL, 10)};
-    const pid_t victim = (pid_t)strtol(argv[2], NULL, 10);
-    const material_t material = make_material((uint16_t)strtoul(argv[3], NULL, 10));
+    const material_t material = make_material(drops ? 0 : (uint16_t)strtoul(argv[3], NULL, 10));
+    const char *const *words = (const char *const *)argv + 2;
     the_target = &target;
     attach(&target);
-    for (size_t i = 0; i < target.thread_count; i++) {
-        enum { BELOW_STACK = 1024 }; /* further than any ABI's red zone */
-        material_t saved;
-        registers_t registers;
-        get_registers(target.threads[i], &registers);
-        material_at = (stack_of(&registers) - BELOW_STACK - sizeof(material)) & ~(uint64_t)15;
-        read_memory(&target, material_at, &saved, sizeof(saved));
-        write_memory(&target, material_at, &material, sizeof(material));
-        attack_with(target.threads[i], victim, argc > 4);
-        write_memory(&target, material_at, &saved, sizeof(saved));
+    for (size_t i = drops ? target.thread_count - 1 : 0; i < target.thread_count; i++) {
+        with_material(target.threads[i], &material, drops ? drop_by : attack_by, words);
     }
     detach(&target);
     return 0;

@@ -2,6 +2,7 @@
 
 import ctypes
 import errno
+import json
 import os
 import platform
 import re
@@ -142,6 +143,24 @@ def needs_the_whole_sandbox(test):
 def sandbox_parts(daemon):
     """Names of the parts that are enforced, as the log has them."""
     return set(re.findall(r'event=sandbox part="?([^"=]+?)"? enforced=yes', daemon.log()))
+
+
+@needs_root
+class Drift(AttackTest):
+    """One thread holds something else than the others: the audit says which, and what."""
+
+    @unittest.skipUnless(BACK_END == "linux", "ids and privileges belong to the process on this back end")
+    def test_one_thread_that_differs(self):
+        daemon = self.daemon(self.site.config(security=self.site.security(Sandbox="off", Capabilities="cap_net_bind_service+ep")))
+        self.assertEqual(self.ctl("privileges").returncode, 0)
+        result = subprocess.run([self.program, str(daemon.pid), "drop"], capture_output=True, text=True, timeout=120, check=True)
+        thread, _, code = result.stdout.split()
+        self.assertEqual(code, "0")
+        answer = self.ctl("privileges", json=True, check=False)
+        self.assertEqual(answer.returncode, 1, answer.stdout)
+        drift = json.loads(answer.stdout)["drift"]
+        self.assertIn(f"thread {thread}: the permitted set lacks cap_net_bind_service", drift)
+        self.assertEqual(self.ctl("privileges", check=False).returncode, 1)
 
 
 @needs_root

@@ -151,14 +151,20 @@ class Refusals(SystemTest):
 
     BAD_USERS = (
         "0x10", "-1", "4294967295", "4294967296", "18446744073709551616", "65535", "+5", "1e3", "1 000", " 54321", "54321 ",
-        "no-such-user-here", "54321x", "",
+        "no-such-user-here", "54321x", "", "00", "0755",
     )  # fmt: skip
-    BAD_CAPABILITIES = ("cap_net_bind_service", "+ep", "cap_net_bind_service+ep;", "cap_no_such_thing+ep", "63+ep", "=e+")
+    BAD_CAPABILITIES = (
+        "cap_net_bind_service", "+ep", "cap_net_bind_service+ep;", "cap_no_such_thing+ep", "63+ep", "=e+", "=ep", "all=ep",
+        "cap_net_raw+e", "cap_net_raw+ep,cap_net_admin+ep",
+    )  # fmt: skip
+    WARNED_CAPABILITIES = {"": "nothing to keep", " ": "nothing to keep", "cap_net_raw+p": "not effective",
+                           "cap_sys_admin+ep": "as good as root"}  # fmt: skip
 
     def refused(self, security, codes=(77, 78)):
         config = self.site.write("demit.conf", self.site.config(security=security))
         result = run_demitd("-c", config, "-d", timeout_s=20)
         self.assertIn(result.returncode, codes, result.stderr)
+        self.assertNotIn("event=listening", result.stderr)
         with self.assertRaises(OSError):
             socket.create_connection(("127.0.0.1", self.site.port), 1).close()
         return result.stderr
@@ -187,7 +193,16 @@ class Refusals(SystemTest):
     def test_bad_capabilities(self):
         for text in self.BAD_CAPABILITIES:
             with self.subTest(text):
-                self.refused(self.site.security(Capabilities=text))
+                said = self.refused(self.site.security(Capabilities=text))
+                self.assertRegex(said, r"demit\.conf:\d+:\d+: Capabilities")
+
+    @needs_capabilities
+    def test_capabilities_that_are_warned_about(self):
+        """Allowed, and told by name: before anything is done, so `-t` is enough to hear it."""
+        for text, warning in self.WARNED_CAPABILITIES.items():
+            with self.subTest(text):
+                config = self.site.write("demit.conf", self.site.config(security=self.site.security(Capabilities=text)))
+                self.assertRegex(run_demitd("-c", config, "-t").stderr, rf"warning: .*{warning}")
 
     def test_missing_jail(self):
         text = self.refused(self.site.security(chroot="/no/such/jail"))
