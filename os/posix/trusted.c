@@ -23,6 +23,18 @@
 enum { LINKS_MAX = 8 };
 
 /*
+ * Who only looks opens a directory for its place in the tree, not to read it: root without CAP_DAC_OVERRIDE may not
+ * read one that is closed to all but the service user.
+ */
+#if defined(O_PATH)
+static const int LOOK = O_PATH;
+#elif defined(O_SEARCH)
+static const int LOOK = O_SEARCH;
+#else
+static const int LOOK = O_RDONLY;
+#endif
+
+/*
  * Where a walk stands. REST is what is still to be walked; it changes when a link is met. ROOT is where an absolute
  * link leads and ".." ends: in a jail that is the jail, as for a process within.
  */
@@ -107,7 +119,7 @@ static int enter(walk_t *walk, const char *name)
     if (strcmp(name, "..") == 0 && is_at_root(walk)) {
         return 0;
     }
-    int fd = openat(walk->fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(walk->fd, name, (walk->looks_only ? LOOK : O_RDONLY) | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd >= 0) {
         return move_to(walk, fd);
     }
@@ -405,8 +417,9 @@ int demit_os_make_directory(const char *jail, const char *directory, mode_t mode
                             demit_os_error_t *error)
 {
     int found = look_for(jail, directory);
-    if (found == 0 || found == ENOTDIR) {
-        return found == 0 ? 0 : os_fail(error, found, "directory", "\"%s\" is in the way", directory);
+    /* EACCES: closed even to this root, so it is not missing; the new identity will see for itself. */
+    if (found == 0 || found == EACCES || found == ENOTDIR) {
+        return found != ENOTDIR ? 0 : os_fail(error, found, "directory", "\"%s\" is in the way", directory);
     }
     int parent = -1;
     char name[NAME_MAX + 2] = "";
