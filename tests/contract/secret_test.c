@@ -180,7 +180,9 @@ static void test_what_is_no_key_is_refused(void **state)
     refused(inside("empty"), "is empty");
     refused(inside("huge"), "is larger than");
     refused(inside("missing"), "cannot be opened");
-    refused("/dev/zero", "is not a regular file");
+    if (access("/dev/zero", F_OK) == 0) { /* not where nothing is but this program */
+        refused("/dev/zero", "is not a regular file");
+    }
     refused("key", "must be an absolute path");
 }
 
