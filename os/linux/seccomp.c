@@ -5,9 +5,12 @@
 #include "os/linux/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,7 +40,7 @@ static const char *const forbidden[] = {
     "_sysctl",
     /* large, young or rare parts of the kernel: where its bugs are, and ways around this list */
     "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "personality", "add_key", "request_key",
-    "memfd_secret", "ustat", "sysfs"};
+    "memfd_secret", "lsm_set_self_attr", "ustat", "sysfs"};
 
 /* Forbidden with one argument and not with another. */
 typedef struct conditional {
@@ -51,6 +54,8 @@ enum { CLONE_FLAGS = 1 }; /* clone(2): there the stack comes first */
 enum { CLONE_FLAGS = 0 };
 #endif
 enum { PROTOCOL_SCTP = 132, PROTOCOL_MPTCP = 262 };
+enum { TYPE_MASK = 0xf }; /* of socket(2)'s second argument; the rest are flags */
+enum { FAMILIES = 64 };   /* more than any kernel has; from there on one comparison is enough */
 
 enum { SEARCH_TREE = 2 }; /* seccomp_attr_set(3): every system call passes here, so not one comparison after another */
 
@@ -120,13 +125,40 @@ static int forbid_by_argument(scmp_filter_ctx filter)
         {"setfsgid", differs(0, UINT32_MAX)},
         {"setfsgid32", differs(0, UINT32_MAX)},
         {"keyctl", differs(0, KEYCTL_GET_KEYRING_ID)}, /* for the audit, too */
+        {"ioctl", is(1, TIOCSTI)}, /* what is typed into a terminal, the shell behind it reads: maybe root's */
+        {"ioctl", is(1, TIOCLINUX)},
+        {"ioctl", is(1, FIOSETOWN)}, /* whom a descriptor sends which signal: kill(2) by a detour */
+        {"ioctl", is(1, SIOCSPGRP)},
+        {"fcntl", is(1, F_SETOWN)},
+        {"fcntl", is(1, F_SETOWN_EX)},
+        {"fcntl64", is(1, F_SETOWN)},
+        {"fcntl64", is(1, F_SETOWN_EX)},
         /* Streams that Landlock's rules for TCP do not see. */
         {"socket", is(2, PROTOCOL_MPTCP)},
         {"socket", is(2, PROTOCOL_SCTP)},
+        {"socket", bits_are(1, TYPE_MASK, SOCK_SEQPACKET)}, /* SCTP again, if protocol is 0 */
+        {"socket", bits_are(1, TYPE_MASK, SOCK_DCCP)},
     };
     int code = 0;
     for (size_t i = 0; code == 0 && i < sizeof(conditions) / sizeof(conditions[0]); i++) {
         code = forbid(filter, SCMP_ACT_ERRNO(EPERM), conditions[i].call, 1, &conditions[i].when);
+    }
+    return code;
+}
+
+static bool is_needed_family(unsigned family)
+{
+    return family == AF_UNIX || family == AF_INET || family == AF_INET6 || family == AF_NETLINK; /* getaddrinfo(3) */
+}
+
+/* The rest of the families: some are TCP by another name (AF_SMC), most are where the kernel's bugs are. */
+static int forbid_families(scmp_filter_ctx filter)
+{
+    const struct scmp_arg_cmp beyond = {.arg = 0, .op = SCMP_CMP_GE, .datum_a = FAMILIES};
+    int code = forbid(filter, SCMP_ACT_ERRNO(EPERM), "socket", 1, &beyond);
+    for (unsigned family = 0; code == 0 && family < FAMILIES; family++) {
+        const struct scmp_arg_cmp this_one = is(0, family);
+        code = is_needed_family(family) ? 0 : forbid(filter, SCMP_ACT_ERRNO(EPERM), "socket", 1, &this_one);
     }
     return code;
 }
@@ -162,6 +194,9 @@ int os_seccomp_enter(demit_os_error_t *error)
     }
     if (code == 0) {
         code = forbid_by_argument(filter);
+    }
+    if (code == 0) {
+        code = forbid_families(filter);
     }
     if (code == 0) {
         code = -seccomp_load(filter);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -252,6 +253,47 @@ static void test_system_calls_are_refused(void **state)
     with_scene(calls_body);
 }
 
+static int socket_code(int family, int type, int protocol)
+{
+    int fd = socket(family, type, protocol);
+    int code = fd >= 0 ? 0 : errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return code;
+}
+
+/* What one argument makes of a call that is needed otherwise. */
+static void arguments_body(void)
+{
+#if defined(__linux__)
+    enum { FAMILY_ALG = 38, FAMILY_SMC = 43, FAMILY_BEYOND = 77, DCCP = 6 };
+    char letter = 'x';
+    const told_t told = entered();
+    if (!told.calls) {
+        child_skips("this back end takes no system calls");
+    }
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(fd >= 0 && fcntl(fd, F_GETFL) >= 0 && socket_code(AF_INET6, SOCK_DGRAM, 0) != EPERM);
+    CHECK(socket_code(AF_UNIX, SOCK_STREAM, 0) == 0 && socket_code(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0) == 0);
+    CHECK(ioctl(fd, TIOCSTI, &letter) < 0 && errno == EPERM); /* ENOTTY otherwise */
+    CHECK(syscall(SYS_ioctl, fd, TIOCSTI | UINT64_C(1) << 32, &letter) < 0 && errno == EPERM);
+    CHECK(fcntl(fd, F_SETOWN, getpid()) < 0 && errno == EPERM);
+    CHECK(socket_code(AF_INET, SOCK_SEQPACKET, 0) == EPERM && socket_code(AF_INET, DCCP, 0) == EPERM);
+    CHECK(socket_code(FAMILY_SMC, SOCK_STREAM, 0) == EPERM && socket_code(FAMILY_ALG, SOCK_SEQPACKET, 0) == EPERM);
+    CHECK(socket_code(FAMILY_BEYOND, SOCK_STREAM, 0) == EPERM);
+    (void)close(fd);
+#else
+    child_skips("this back end takes no system calls");
+#endif
+}
+
+static void test_arguments_are_refused(void **state)
+{
+    (void)state;
+    with_scene(arguments_body);
+}
+
 static void audit_body(void)
 {
     lines_t lines = {0};
@@ -383,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_threads_to_come_are_confined),
         cmocka_unit_test(test_a_thread_that_is_there_already_is_an_error),
         cmocka_unit_test(test_system_calls_are_refused),
+        cmocka_unit_test(test_arguments_are_refused),
         cmocka_unit_test(test_the_audit_works_inside),
         cmocka_unit_test(test_the_supervisor_is_told_from_inside),
         cmocka_unit_test(test_required_is_all_or_an_error),
