@@ -9,6 +9,7 @@
 #define S_IRWXO       000007
 #define S_IWGRP       000020
 #define S_IWOTH       000002
+#define S_ISVTX       001000
 #define S_ISDIR(mode) (((mode)&0170000) == 0040000)
 #define S_ISREG(mode) (((mode)&0170000) == 0100000)
 #define S_ISLNK(mode) (((mode)&0170000) == 0120000)
