@@ -81,6 +81,8 @@ int demit_read_configuration(demit_daemon_t *daemon);
 void demit_forget_configuration(demit_daemon_t *daemon);
 int demit_resolve_identity(demit_daemon_t *daemon);
 void demit_forget_identity(demit_daemon_t *daemon);
+/* Refuses files of the configuration that the new identity could change: root would obey them at the next start. */
+int demit_check_configuration(demit_daemon_t *daemon);
 int demit_raise_limits(demit_daemon_t *daemon);
 int demit_make_directories(demit_daemon_t *daemon);
 int demit_write_pid_file(demit_daemon_t *daemon);

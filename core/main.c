@@ -38,6 +38,7 @@ static const demit_stage_t STAGES[] = {
     {"detach", detach, NULL},
     {"configuration", demit_read_configuration, demit_forget_configuration},
     {"resolve identity", demit_resolve_identity, demit_forget_identity},
+    {"configuration's owner", demit_check_configuration, NULL},
     {"limits", demit_raise_limits, NULL},
     /* Here, and nowhere later, keys that root alone can read are read: demit_os_secret_read(). */
     {"bind", demit_bind_listeners, demit_close_listeners},

@@ -23,6 +23,9 @@ int demit_show_test(demit_daemon_t *daemon)
         code = demit_resolve_identity(daemon);
         if (code == 0) {
             print_warnings(daemon);
+            code = demit_check_configuration(daemon);
+        }
+        if (code == 0) {
             code = demit_test_sandbox(daemon) ? demit_try_paths(daemon) : EX_CONFIG;
         }
         demit_forget_identity(daemon);
@@ -71,6 +74,7 @@ int demit_show_explain(demit_daemon_t *daemon)
     printf("\nHeld afterwards:\n    %s\n", summary);
     demit_print_reach(daemon);
     explanation.would_fail = !demit_show_sandbox(daemon) || explanation.would_fail;
+    explanation.would_fail = demit_check_configuration(daemon) != 0 || explanation.would_fail;
     printf("\n%s\n", explanation.would_fail ? "A start here and now would fail." : "Every step would succeed.");
     demit_forget_identity(daemon);
     return explanation.would_fail ? EX_NOPERM : 0;

@@ -200,6 +200,24 @@ int demit_resolve_identity(demit_daemon_t *daemon)
     return resolve_control_group(daemon);
 }
 
+int demit_check_configuration(demit_daemon_t *daemon)
+{
+    const apr_array_header_t *files = daemon->settings->files;
+    demit_os_error_t error;
+    int code = 0;
+
+    for (int i = 0; i < files->nelts; i++) {
+        const char *file = APR_ARRAY_IDX(files, i, const char *);
+        if (file[0] != '/') {
+            file = apr_pstrcat(daemon->pool, daemon->start_directory, "/", file, NULL);
+        }
+        if (demit_identity_cannot_change(daemon->identity, file, &error) != 0) {
+            code = demit_start_failed(EX_CONFIG, "%s: %s", error.step, error.text);
+        }
+    }
+    return code;
+}
+
 void demit_forget_identity(demit_daemon_t *daemon)
 {
     demit_os_group_free(daemon->control_group);

@@ -332,6 +332,15 @@ int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error) DEMIT_
 int demit_os_make_directory(const char *jail, const char *directory, mode_t mode, uid_t uid, gid_t gid,
                             demit_os_error_t *error) DEMIT_CHECKED;
 
+/*
+ * Whether root may obey the file PATH (absolute) at the next start, whatever becomes of the process until then: EPERM
+ * with ERROR if the user of IDENTITY could change it, or put another in its place, by an owner or a mode of the file,
+ * of a directory of its path, or of those that links lead through. 0 for who does not start as root, or stays root:
+ * they have nothing to gain. Access control lists are not looked at.
+ */
+int demit_identity_cannot_change(const demit_identity_t *identity, const char *path,
+                                 demit_os_error_t *error) DEMIT_CHECKED;
+
 /* A key in memory. */
 typedef struct demit_os_secret demit_os_secret_t;
 enum { DEMIT_SECRET_MAX_BYTES = 32 * 1024 };

@@ -42,13 +42,56 @@ typedef struct walk {
     int root_fd, fd;
     char rest[PATH_MAX];
     unsigned links;
-    bool looks_only;         /* nothing will be changed there: whose the directories are does not matter */
-    const char *path, *step; /* for errors */
+    bool looks_only;                 /* nothing will be changed there: whose the directories are does not matter */
+    const demit_identity_t *suspect; /* all that matters is whether this one could put the next name there */
+    const char *path, *step;         /* for errors */
 } walk_t;
 
 static bool is_trusted_owner(uid_t owner)
 {
     return owner == 0 || owner == geteuid();
+}
+
+/* Who owns a file can give himself the right to write it. */
+static bool may_write(const demit_identity_t *who, const struct stat *about)
+{
+    const os_groups_t groups = os_identity_groups(who);
+    const bool is_in_group = about->st_gid == who->gid || os_groups_have(&groups, about->st_gid);
+    return about->st_uid == who->uid || (about->st_mode & S_IWOTH) != 0 ||
+           (is_in_group && (about->st_mode & S_IWGRP) != 0);
+}
+
+static void next_component(walk_t *walk, char *name, size_t size);
+
+/* Whether the suspect could exchange the next name of the walk. In a sticky directory: only what is his own. */
+static bool is_exchangeable(const walk_t *walk, const struct stat *directory)
+{
+    char name[NAME_MAX + 2];
+    struct stat about;
+    if (!may_write(walk->suspect, directory)) {
+        return false;
+    }
+    if (directory->st_uid == walk->suspect->uid || (directory->st_mode & S_ISVTX) == 0) {
+        return true;
+    }
+    walk_t copy = *walk;
+    next_component(&copy, name, sizeof(name));
+    return fstatat(walk->fd, name, &about, AT_SYMLINK_NOFOLLOW) != 0 || about.st_uid == walk->suspect->uid;
+}
+
+static int check_suspect(const walk_t *walk, const struct stat *directory, demit_os_error_t *error)
+{
+    if (!is_exchangeable(walk, directory)) {
+        return 0;
+    }
+    (void)os_fail(error, 0, walk->step,
+                  "\"%s\": a directory of the path (before \"%s\") has owner %lu:%lu and mode %04o: uid %lu, as whom "
+                  "demitd serves, could put another file there, which root would obey at the next start; give it to "
+                  "root alone (chown 0, chmod go-w)",
+                  walk->path, walk->rest, (unsigned long)directory->st_uid, (unsigned long)directory->st_gid,
+                  (unsigned)directory->st_mode & 07777U, (unsigned long)walk->suspect->uid);
+    error->code = EPERM;
+    return EPERM;
 }
 
 static int check_directory(const walk_t *walk, demit_os_error_t *error)
@@ -59,6 +102,9 @@ static int check_directory(const walk_t *walk, demit_os_error_t *error)
     }
     if (fstat(walk->fd, &about) != 0) {
         return os_fail(error, errno, walk->step, "\"%s\": a directory of the path cannot be looked at", walk->path);
+    }
+    if (walk->suspect != NULL) {
+        return check_suspect(walk, &about, error);
     }
     const char *who = geteuid() == 0 ? "root" : "root or oneself";
     if (!is_trusted_owner(about.st_uid)) {
@@ -236,6 +282,60 @@ int os_open_trusted_parent(const char *jail, const char *path, const char *step,
     }
     *parent_fd = walk.fd;
     return 0;
+}
+
+/* ---- what root obeys ---- */
+
+/* At the last name: 0 with MORE set if it is a link, whose target is still to be walked. */
+static int judge_last(walk_t *walk, const char *name, bool *more, demit_os_error_t *error)
+{
+    struct stat about;
+    *more = false;
+    if (fstatat(walk->fd, name, &about, AT_SYMLINK_NOFOLLOW) != 0) {
+        return errno;
+    }
+    if (S_ISLNK(about.st_mode)) {
+        walk->rest[0] = '\0';
+        *more = true;
+        return follow_link(walk, name);
+    }
+    if (!S_ISREG(about.st_mode) || !may_write(walk->suspect, &about)) {
+        return 0;
+    }
+    (void)os_fail(error, 0, walk->step,
+                  "\"%s\" has owner %lu:%lu and mode %04o: uid %lu, as whom demitd serves, could change it, and root "
+                  "would obey it at the next start; owner 0, group %lu and mode 0640 would be right",
+                  walk->path, (unsigned long)about.st_uid, (unsigned long)about.st_gid,
+                  (unsigned)about.st_mode & 07777U, (unsigned long)walk->suspect->uid,
+                  (unsigned long)walk->suspect->gid);
+    error->code = EPERM;
+    return EPERM;
+}
+
+int demit_identity_cannot_change(const demit_identity_t *identity, const char *path, demit_os_error_t *error)
+{
+    walk_t walk = {.fd = -1, .step = "configuration", .suspect = identity};
+    char name[NAME_MAX + 2] = "";
+    bool more = true;
+    int root_fd = -1;
+    if (identity->start != OS_START_ROOT || identity->uid == 0) {
+        return 0;
+    }
+    int code = open_root(NULL, true, walk.step, &root_fd, error);
+    if (code != 0) {
+        return 0;
+    }
+    code = begin_walk(&walk, root_fd, path, error);
+    while (code == 0 && more) {
+        code = go_down(&walk, name, sizeof(name), error);
+        if (code == 0) {
+            code = judge_last(&walk, name, &more, error);
+        }
+    }
+    end_walk(&walk);
+    (void)close(root_fd);
+    /* What cannot be walked, a pipe at /dev/fd/63, has no place where it could be exchanged. */
+    return code == EPERM ? EPERM : 0;
 }
 
 /* ---- pid file ---- */

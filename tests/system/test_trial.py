@@ -53,6 +53,51 @@ class Trial(SystemTest):
                 found[path] = (status.st_uid, status.st_gid, status.st_mode, status.st_size, status.st_nlink)
         return found
 
+    def refused_configuration(self, pattern):
+        """What the daemon's user could write, root must not obey: neither -t nor a start nor -e says it is right."""
+        path = self.site.path("demit.conf")
+        for arguments, code in ((["-t"], 78), ([], 78), (["-e"], 77)):
+            result = run_demitd("-c", path, *arguments, timeout_s=20)
+            self.assertEqual(result.returncode, code, f"{arguments}: {result.stdout}{result.stderr}")
+            self.assertRegex(result.stderr, pattern)
+
+    def test_a_configuration_of_the_daemons_user(self):
+        path = self.site.write("demit.conf", self.site.config())
+        os.chown(path, TEST_UID, 0)
+        self.refused_configuration(f"demit.conf.* has owner {TEST_UID}:0 .*uid {TEST_UID}.* could change it")
+
+    def test_a_configuration_that_the_daemons_group_may_write(self):
+        path = self.site.write("demit.conf", self.site.config())
+        os.chown(path, 0, TEST_GID)
+        os.chmod(path, 0o640)
+        self.valid(self.site.config())
+        os.chmod(path, 0o660)
+        self.refused_configuration("mode 0660: .* mode 0640 would be right")
+
+    def test_a_configuration_in_a_directory_of_the_daemons_user(self):
+        """Below it root's own file can be exchanged, and behind a link, too."""
+        self.site.make_owned("etc", "demit", mode=0o755)
+        os.chown(self.site.path("etc"), 0, 0)
+        self.site.write("etc/demit/real.conf", self.site.config())
+        os.symlink("etc/demit/real.conf", self.site.path("demit.conf"))
+        self.refused_configuration('a directory of the path .*before "/?real.conf')
+        os.chown(self.site.path("etc", "demit"), 0, 0)
+        self.assertEqual(run_demitd("-c", self.site.path("demit.conf"), "-t", timeout_s=20).returncode, 0)
+
+    def test_an_included_file_of_the_daemons_user(self):
+        os.chown(self.site.write("more.conf", "Max_Connections = 100\n"), TEST_UID, 0)
+        self.site.write("demit.conf", self.site.config() + 'include "more.conf"\n')
+        self.refused_configuration("more.conf.* could change it")
+
+    def test_a_configuration_in_a_sticky_directory(self):
+        """There everybody can make names and exchange his own only."""
+        os.makedirs(self.site.path("sticky"))
+        os.chmod(self.site.path("sticky"), 0o1777)
+        path = self.site.write("sticky/demit.conf", self.site.config())
+        self.assertEqual(run_demitd("-c", path, "-t", timeout_s=20).returncode, 0)
+        os.chmod(self.site.path("sticky"), 0o777)
+        self.assertEqual(run_demitd("-c", path, "-t", timeout_s=20).returncode, 78)
+
     def test_a_spool_of_roots(self):
         os.chown(self.site.path("spool"), 0, 0)
         text = self.invalid(self.site.config(), PLACE + "SpoolBase: uid 54321 cannot write to .*owner 0:0 and mode 0750")
