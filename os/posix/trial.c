@@ -25,6 +25,11 @@ static _Noreturn void be_child(const demit_identity_t *identity, const demit_ide
     if (code == 0) {
         code = demit_identity_assume(identity, &error);
     }
+    if (code == 0) {
+        /* As after a start: this is root's memory, and from now on others run as that user. */
+        int unprotected = demit_os_protect_memory();
+        code = unprotected == ENOTSUP ? 0 : unprotected;
+    }
     if (code != 0) {
         tell_line(failed, error.step);
         tell_line(failed, error.text[0] != '\0' ? error.text : strerror(code));

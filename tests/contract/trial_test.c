@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,6 +37,9 @@ static void look_around(void *baton, void (*tell)(void *to, const char *line), v
     tell(to, getpid() != scene->caller ? "another process" : "the caller itself");
     tell(to, access("/mark", F_OK) == 0 && access("/etc", F_OK) != 0 ? "in the jail" : "not in the jail");
     tell(to, open("/new", O_CREAT | O_WRONLY, 0600) < 0 && errno == EACCES ? "no right of root's" : "root's rights");
+    struct rlimit core = {1, 1};
+    tell(to,
+         getrlimit(RLIMIT_CORE, &core) == 0 && core.rlim_max == 0 ? "no core file" : "root's memory in a core file");
     for (int fd = 4; fd < 64; fd++) {
         if (fstat(fd, &about) == 0) {
             tell(to, "something from outside is open");
@@ -59,7 +63,8 @@ static void trial_body(void)
         child_failed(__FILE__, __LINE__, error.text);
     }
     CHECK(strcmp(scene.lines.text,
-                 "uid 64123 gid 64123 groups 0\nanother process\nin the jail\nno right of root's\n") == 0);
+                 "uid 64123 gid 64123 groups 0\nanother process\nin the jail\nno right of root's\nno core file\n") ==
+          0);
     CHECK(getuid() == 0 && getgroups(0, NULL) == 2 && permitted_now() == before && access("/etc", F_OK) == 0);
 }
 
