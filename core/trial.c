@@ -135,12 +135,20 @@ static void complain_of_rights(const trial_t *trial, const look_t *look, const c
                  "uid %lu cannot %s %s: %s; a directory above it is closed to it", uid, what, path, strerror(errno));
         return;
     }
+    const unsigned long owner = about.st_uid, group = about.st_gid;
+    const unsigned mode = (unsigned)about.st_mode & 07777U;
+    if (look->need == NEED_TO_READ) { /* the server's user must not own what says who he is */
+        complain(
+            trial, look, false,
+            "uid %lu cannot %s %s, which has owner %lu:%lu and mode %04o; owner root, group %lu, mode 0640 would do",
+            uid, what, path, owner, group, mode, gid);
+        return;
+    }
     complain(
         trial, look, forbids_start(look->need),
         "uid %lu cannot %s %s, which has owner %lu:%lu and mode %04o; give it to %lu:%lu (chown), or open it to that "
         "group (chmod)",
-        uid, what, path, (unsigned long)about.st_uid, (unsigned long)about.st_gid, (unsigned)about.st_mode & 07777U,
-        uid, gid);
+        uid, what, path, owner, group, mode, uid, gid);
 }
 
 static bool may(const char *path, int mode)

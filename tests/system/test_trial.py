@@ -162,6 +162,8 @@ class Trial(SystemTest):
         result = run_demitd("-c", path, "-t", timeout_s=20)
         self.assertEqual(result.returncode, 0)
         self.assertRegex(result.stderr, r"warning: the configuration: uid 54321 cannot read, at a reload, .*mode 0600")
+        self.assertIn(f"owner root, group {TEST_GID}, mode 0640 would do", result.stderr)
+        self.assertNotIn("(chown)", result.stderr)
 
     # ---- in a jail ----
 
