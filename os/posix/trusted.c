@@ -489,8 +489,8 @@ static int give_directory(int parent, const char *name, mode_t mode, uid_t uid, 
     if (fd < 0) {
         return errno;
     }
-    /* The owner first: from then on fchmod() as root still works, while a chown would clear set-id bits. */
-    int code = fchown(fd, uid, gid) == 0 && fchmod(fd, mode) == 0 ? 0 : errno;
+    /* The mode first: changing that of another's directory takes CAP_FOWNER, which a supervisor may withhold. */
+    int code = fchmod(fd, mode) == 0 && fchown(fd, uid, gid) == 0 ? 0 : errno;
     (void)close(fd);
     return code;
 }

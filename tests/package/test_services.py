@@ -11,7 +11,7 @@ import xml.etree.ElementTree
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "system"))
 
-from demit_harness import BACK_END, PATIENCE, SystemTest, main, message, needs_root  # noqa: E402: found by the path above
+from demit_harness import BACK_END, PATIENCE, TEST_GID, TEST_UID, SystemTest, main, message, needs_root  # noqa: E402: found by the path above
 
 CONF = os.path.join(os.environ["DEMIT_BUILD_DIR"], "conf")
 SCRIPTS = ("freebsd", "openbsd", "netbsd")
@@ -134,6 +134,12 @@ class Powers(SystemTest):
         with self.client() as client:
             client.deliver("alice@local.test", "bob@local.test", message("by the unit's powers"))
         self.site.wait_for_mail("bob")
+
+    def test_they_are_enough_to_make_what_is_missing(self):
+        os.rmdir(self.site.path("spool"))
+        self.start(self.bounding).start()
+        status = os.stat(self.site.path("spool"))
+        self.assertEqual((status.st_uid, status.st_gid, status.st_mode & 0o7777), (TEST_UID, TEST_GID, 0o700))
 
     def test_and_none_is_too_much_of_those_that_every_start_needs(self):
         for name in ("setuid", "setgid", "setpcap", "net_bind_service"):
