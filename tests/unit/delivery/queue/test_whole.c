@@ -99,8 +99,8 @@ static void open_site(void)
 static void close_site(int64_t grace_us)
 {
     demit_queue_stop(site.queue, grace_us);
+    demit_spool_close(site.spool); /* while the workers run: they finish the spool's own maintenance */
     demit_workers_stop(site.workers);
-    demit_spool_close(site.spool);
     apr_pool_destroy(site.pool);
 }
 
