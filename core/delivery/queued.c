@@ -104,7 +104,8 @@ demit_leg_t *demit_queued_spare_leg(demit_queued_t *message)
 
 void demit_queued_free(demit_queued_t *message)
 {
-    for (demit_leg_t *leg = message->legs, *next; leg != NULL; leg = next) {
+    /* The first leg is the message's own, in it or at the head of LEGS. */
+    for (demit_leg_t *leg = message->legs->next, *next; leg != NULL; leg = next) {
         next = leg->next;
         if (leg->added) {
             free(leg);
