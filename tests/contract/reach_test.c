@@ -229,7 +229,8 @@ static void test_what_is_kept_in_vain_is_told(void **state)
 {
     (void)state;
     if (backend_is("bsd")) {
-        skip(); /* nothing but root can be kept */
+        print_message("skipped: this back end keeps nothing but root\n");
+        skip();
     }
     in_child(kept_in_vain_body, NULL);
 }
