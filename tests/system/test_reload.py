@@ -438,9 +438,10 @@ class Storm(ReloadTest):
             self.reload(one)
             self.reload(other)
         wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/fd")) <= files, what="as many descriptors as before")
-        # One copy of these settings takes half a megabyte: two hundred would take a hundred times what is allowed.
+        # One copy of these settings takes half a megabyte: two hundred would take 25 times what is allowed, and what the
+        # allocator of a thread keeps for itself is less.
         if not (SANITIZER or VALGRIND):
-            self.assertLess(resident_kib(daemon.pid) - before, 1024)
+            self.assertLess(resident_kib(daemon.pid) - before, 4096)
 
     def test_two_at_once(self):
         """Two consoles and a signal ask at the same moment: each gets its own answer, and the last file wins."""
