@@ -227,7 +227,8 @@ apr_status_t demit_queue_create_with_clock(demit_queue_t **queue, const demit_qu
         demit_settings_release(made->settings);
         return status;
     }
-    apr_pool_cleanup_register(made->pool, made, forget, apr_pool_cleanup_null);
+    /* Before the deliveries' pools go: what was reported after the queue had stopped still stands in its mailbox. */
+    apr_pool_pre_cleanup_register(made->pool, made, forget);
     *queue = made;
     return APR_SUCCESS;
 }
