@@ -64,6 +64,7 @@ typedef struct demit_daemon {
     int signal_fd;
     demit_timer_t stop_timer;
     int64_t stop_deadline_us; /* of the monotonic clock; 0: not stopping */
+    bool queue_drains, queue_hurries;
 } demit_daemon_t;
 
 /* One step up, and the step down that undoes it. ENTER returns 0 or a code of sysexits.h, having said why. */

@@ -86,14 +86,20 @@ void demit_stop_threads(demit_daemon_t *daemon)
 
 /* ---- the stop ---------------------------------------------------------------------------------------------------- */
 
+/* First the sessions, whose mail the queue may still deliver, then the queue. Signals and the console are heard on. */
 static void look_whether_done(demit_timer_t *timer)
 {
     demit_daemon_t *daemon = DEMIT_CONTAINER_OF(timer, demit_daemon_t, stop_timer);
+    const int64_t left_us = daemon->stop_deadline_us - demit_os_monotonic_us();
     demit_smtp_statistics_t statistics;
 
     demit_smtp_statistics(daemon->server, &statistics);
-    if (statistics.sessions == 0 || demit_os_monotonic_us() >= daemon->stop_deadline_us) {
+    if (!daemon->queue_drains && (statistics.sessions == 0 || left_us <= 0)) {
         demit_log(DEMIT_LOG_INFO, "sessions_ended", "left=%u", statistics.sessions);
+        daemon->queue_drains = true;
+        demit_queue_drain(daemon->queue, left_us > 0 ? left_us : 0);
+    }
+    if (daemon->queue_drains && demit_queue_is_drained(daemon->queue)) {
         demit_loop_stop(daemon->main_loop);
         return;
     }
@@ -104,6 +110,10 @@ void demit_begin_stop(demit_daemon_t *daemon)
 {
     if (daemon->stop_deadline_us != 0) {
         daemon->stop_deadline_us = demit_os_monotonic_us(); /* asked twice: now */
+        if (daemon->queue_drains && !daemon->queue_hurries) {
+            daemon->queue_hurries = true;
+            demit_queue_hurry(daemon->queue);
+        }
         return;
     }
     demit_log(DEMIT_LOG_INFO, "stopping", "grace_s=%d", (int)(GRACE_US / 1000000));

@@ -147,6 +147,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
     for (;;) {
         const int64_t next_us = demit_queue_turn(queue);
         if (demit_queue_is_done(queue)) {
+            atomic_store(&queue->drained, true);
             return NULL;
         }
         sleep_until(queue, next_us);
@@ -279,10 +280,34 @@ bool demit_queue_is_done(demit_queue_t *queue)
     return true;
 }
 
-static void on_stop(demit_task_t *task)
+static void on_drain(demit_task_t *task)
 {
-    demit_queue_t *queue = DEMIT_CONTAINER_OF(task, demit_queue_t, stop_task);
+    demit_queue_t *queue = DEMIT_CONTAINER_OF(task, demit_queue_t, drain_task);
     demit_queue_begin_stop(queue, queue->grace_us);
+}
+
+void demit_queue_drain(demit_queue_t *queue, int64_t grace_us)
+{
+    queue->draining = true;
+    queue->grace_us = grace_us;
+    queue->drain_task.run = on_drain;
+    demit_queue_post(queue, &queue->drain_task);
+}
+
+static void on_hurry(demit_task_t *task)
+{
+    demit_queue_begin_stop(DEMIT_CONTAINER_OF(task, demit_queue_t, hurry_task), 0);
+}
+
+void demit_queue_hurry(demit_queue_t *queue)
+{
+    queue->hurry_task.run = on_hurry;
+    demit_queue_post(queue, &queue->hurry_task);
+}
+
+bool demit_queue_is_drained(const demit_queue_t *queue)
+{
+    return atomic_load(&queue->drained);
 }
 
 void demit_queue_stop(demit_queue_t *queue, int64_t grace_us)
@@ -295,9 +320,9 @@ void demit_queue_stop(demit_queue_t *queue, int64_t grace_us)
     if (queue->thread == NULL) {
         return;
     }
-    queue->grace_us = grace_us;
-    queue->stop_task.run = on_stop;
-    demit_queue_post(queue, &queue->stop_task);
+    if (!queue->draining) {
+        demit_queue_drain(queue, grace_us);
+    }
     (void)apr_thread_join(&status, queue->thread);
     queue->thread = NULL;
 }

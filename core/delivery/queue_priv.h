@@ -125,8 +125,13 @@ struct demit_queue {
     uint64_t active_legs, waiting_legs;
 
     bool recovering, stopping;
-    int64_t stop_deadline_us, grace_us;
-    demit_task_t stop_task, recovered_task;
+    int64_t stop_deadline_us;
+
+    /* The main thread's until it is posted. */
+    bool draining;
+    int64_t grace_us;
+    demit_task_t drain_task, hurry_task, recovered_task;
+    atomic_bool drained;
 };
 
 /* ---- queue.c ---- */

@@ -4,7 +4,9 @@ import email
 import email.policy
 import os
 import re
+import signal
 import socket
+import threading
 import time
 
 from demit_harness import PATIENCE, Peer, SystemTest, free_port, main, message, smtp_sink, spawn, tool, wait_until
@@ -226,6 +228,30 @@ class Retries(RelayTest):
         self.assertEqual(recipients[0]["Action"], "failed")
         self.assertRegex(recipients[0]["Status"], r"^[45]\.4\.")
         daemon.wait_event(r"event=failed ")
+
+
+class Stopping(RelayTest):
+    def test_asked_twice_it_waits_for_no_peer(self):
+        """What a peer that says nothing was about to get stays in the spool, and is delivered by the next start."""
+        silent, asked = threading.Event(), threading.Event()
+        self.addCleanup(silent.set)
+
+        def answer(verb, _line, _peer):
+            if verb == "MAIL":
+                asked.set()
+                silent.wait()
+
+        peer = self.peer(answer=answer)
+        daemon = self.relay(peer)
+        self.send()
+        self.assertTrue(asked.wait(20 * PATIENCE))
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_event("event=stopping")
+        daemon.stop()
+        self.assertEqual(peer.messages, [])
+        silent.set()
+        daemon.start()
+        wait_until(lambda: peer.messages, 20, "the message at the peer")
 
 
 class Bounces(RelayTest):

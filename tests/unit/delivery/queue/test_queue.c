@@ -551,6 +551,18 @@ static void stops_after_the_grace(void **state)
     assert_true(demit_queue_is_done(f->queue));
 }
 
+static void a_hurry_ends_the_grace(void **state)
+{
+    fixture_t *f = *state;
+    fixture_send_one(f, "a@x.example");
+    demit_queue_drain(f->queue, 10 * SECOND);
+    demit_queue_turn(f->queue);
+    assert_false(demit_queue_is_done(f->queue));
+    demit_queue_hurry(f->queue);
+    demit_queue_turn(f->queue);
+    assert_true(demit_queue_is_done(f->queue));
+}
+
 /* Nobody takes it any more, and the end of the queue must not look for it in memory that went with the delivery. */
 static void a_report_after_the_end_is_let_go(void **state)
 {
@@ -594,6 +606,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(looks, make, end),
         cmocka_unit_test_setup_teardown(stops, make, end),
         cmocka_unit_test_setup_teardown(stops_after_the_grace, make, end),
+        cmocka_unit_test_setup_teardown(a_hurry_ends_the_grace, make, end),
         cmocka_unit_test_setup_teardown(a_report_after_the_end_is_let_go, make, end),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
