@@ -13,7 +13,7 @@
 #include <apr_thread_proc.h>
 #include <apr_time.h>
 
-#include "demit/loop.h"
+#include "core/loop/loop_priv.h"
 #include "demit/workers.h"
 
 static apr_pool_t *pool;
@@ -92,7 +92,6 @@ typedef struct named_timer {
     demit_timer_t timer;
     demit_loop_t *loop;
     char name;
-    int64_t fired_us;
     bool again;
 } named_timer_t;
 
@@ -105,14 +104,20 @@ static void note_timer(demit_timer_t *timer)
 
     assert_false(demit_timer_running(timer));
     fired[fired_count++] = named->name;
-    named->fired_us = demit_loop_now_us(named->loop);
     if (named->again) {
         named->again = false;
-        demit_timer_start(named->loop, timer, 20 * 1000);
+        demit_timer_start(named->loop, timer, 25 * 1000);
     }
-    if (named->name == 'z') {
-        demit_loop_stop(named->loop);
-    }
+}
+
+/* The loop's clock in the test's hands. Of the same duration, the first one started fires first. */
+static void assert_fires_at(demit_loop_t *loop, int64_t now_us, const char *names)
+{
+    loop->now_us = now_us;
+    fired_count = 0;
+    demit_timers_fire(loop);
+    fired[fired_count] = '\0';
+    assert_string_equal(fired, names);
 }
 
 static void timers_fire_in_order_and_once(void **state)
@@ -122,9 +127,9 @@ static void timers_fire_in_order_and_once(void **state)
     const char *names = "abcdz";
 
     (void)state;
-    fired_count = 0;
     assert_int_equal(demit_loop_create(&loop, "test", 10, pool), APR_SUCCESS);
-    const int64_t start_us = demit_loop_now_us(loop);
+    const int64_t start_us = loop->now_us;
+    assert_int_equal(demit_timers_wait(loop), -1); /* for ever */
     for (int i = 0; i < 5; i++) {
         timers[i] = (named_timer_t){.timer.fire = note_timer, .loop = loop, .name = names[i]};
     }
@@ -132,20 +137,40 @@ static void timers_fire_in_order_and_once(void **state)
     demit_timer_start(loop, &timers[1].timer, 10 * 1000);
     demit_timer_start(loop, &timers[2].timer, 10 * 1000);
     demit_timer_start(loop, &timers[3].timer, 15 * 1000);
-    demit_timer_start(loop, &timers[4].timer, 90 * 1000);
-    timers[1].again = true;                               /* b: at 10 and again at 30 */
+    demit_timer_start(loop, &timers[4].timer, 10 * 1000);
+    timers[1].again = true;                               /* b: at 10 and again at 35 */
     demit_timer_stop(&timers[3].timer);                   /* d: never */
     demit_timer_stop(&timers[3].timer);                   /* harmless */
     demit_timer_start(loop, &timers[2].timer, 50 * 1000); /* c: moved from 10 to 50 */
-    assert_int_equal(demit_loop_run(loop), APR_SUCCESS);
 
-    fired[fired_count] = '\0';
-    assert_true(fired_count == 5);
-    assert_int_equal(fired[0], 'b');
-    assert_int_equal(fired[3], 'c');
-    assert_int_equal(fired[4], 'z');
-    assert_true(timers[0].fired_us - start_us >= 30 * 1000);
-    assert_true(timers[2].fired_us - start_us >= 50 * 1000);
+    assert_int_equal(demit_timers_wait(loop), 10 * 1000);
+    assert_fires_at(loop, start_us + 9999, "");
+    assert_fires_at(loop, start_us + 10 * 1000, "bz");
+    assert_int_equal(demit_timers_wait(loop), 20 * 1000);
+    assert_fires_at(loop, start_us + 29999, "");
+    assert_fires_at(loop, start_us + 30 * 1000, "a");
+    assert_fires_at(loop, start_us + 35 * 1000, "b");
+    assert_fires_at(loop, start_us + 49999, "");
+    assert_fires_at(loop, start_us + 90 * 1000, "c"); /* late, and still */
+    assert_int_equal(demit_timers_wait(loop), -1);
+}
+
+static void stop_the_loop(demit_timer_t *timer)
+{
+    demit_loop_stop(DEMIT_CONTAINER_OF(timer, named_timer_t, timer)->loop);
+}
+
+static void a_loop_sleeps_until_a_timer_is_due(void **state)
+{
+    named_timer_t timer = {.timer.fire = stop_the_loop};
+
+    (void)state;
+    assert_int_equal(demit_loop_create(&timer.loop, "test", 10, pool), APR_SUCCESS);
+    const int64_t start_us = demit_loop_now_us(timer.loop);
+    demit_timer_start(timer.loop, &timer.timer, 30 * 1000);
+    assert_int_equal(demit_loop_run(timer.loop), APR_SUCCESS);
+    assert_true(demit_loop_now_us(timer.loop) - start_us >= 30 * 1000);
+    assert_true(demit_loop_rounds(timer.loop) < 10); /* it slept, and did not look and look again */
 }
 
 static void read_and_stop(void *baton, int fd)
@@ -206,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tasks_from_many_threads),
         cmocka_unit_test(timers_fire_in_order_and_once),
+        cmocka_unit_test(a_loop_sleeps_until_a_timer_is_due),
         cmocka_unit_test(a_watched_pipe),
         cmocka_unit_test(workers_finish_what_was_submitted),
     };
