@@ -103,6 +103,7 @@ static void die(demit_conn_t *conn, demit_conn_end_t end, apr_status_t status)
     }
 }
 
+/* The socket goes last: a peer that has seen the end, and comes back at once, is in nobody's count any more. */
 static void bury(demit_conn_t *conn)
 {
     if (conn->handler != NULL && conn->handler->on_close != NULL) {

@@ -303,13 +303,15 @@ class Daemon:
         wait_until(self._greets, 20, f"a greeting on port {self.site.port}")
 
     def _greets(self):
+        """Whether the daemon greets; it has let go of the connection then, which counts in no limit any more."""
         if self.process.poll() is not None:
             raise AssertionError(f"demitd ended with {self.process.returncode}:\n{self.last_words()}")
         try:
-            with socket.create_connection(("127.0.0.1", self.site.port), 2 * PATIENCE) as probe:
-                probe.settimeout(2 * PATIENCE)
+            with socket.create_connection(("127.0.0.1", self.site.port), 20 * PATIENCE) as probe:
                 greeted = probe.recv(3) == b"220"
                 probe.sendall(b"QUIT\r\n")
+                while probe.recv(4096):
+                    pass
                 return greeted
         except OSError:
             return False
