@@ -50,6 +50,10 @@ void spool_survey_free(spool_survey_t *survey)
     free(survey->slots);
     free(survey->states);
     free(survey->suspects);
+    for (uint32_t i = 0; i < survey->partial_count; i++) {
+        free(survey->partials[i].outcome);
+    }
+    free(survey->partials);
     free(survey->marks);
 }
 
@@ -173,25 +177,33 @@ static bool take_outcome(spool_survey_t *survey, spool_survey_segment_t *segment
     return true;
 }
 
-/* Of two copies of a message the younger counts, and must not go before the older. */
-static bool take_message(spool_survey_t *survey, uint32_t index, const spool_found_t *found)
+/*
+ * Of two copies of a message the younger counts, and must not go before the older. One that is not WHOLE counts only if
+ * there is no other.
+ */
+static bool take_message(spool_survey_t *survey, uint32_t index, const spool_record_header_t *record, uint64_t offset,
+                         bool whole)
 {
-    spool_survey_entry_t *entry = entry_of(survey, found->record.id);
+    spool_survey_entry_t *entry = entry_of(survey, record->id);
+    spool_survey_segment_t *segment = &survey->segments[index], *other;
+    bool younger, noted = true;
 
     if (entry == NULL) {
         return false;
     }
-    survey->segments[index].messages++;
-    if (entry->sequence == 0 || entry->sequence < found->record.sequence) {
-        bool noted = entry->sequence == 0 ||
-                     note_elder(&survey->segments[index], survey->segments[entry->segment].header.number, true);
-
-        entry->sequence = found->record.sequence;
-        entry->segment = index;
-        entry->block = (uint32_t)(found->offset / SPOOL_ALIGN);
-        return noted;
+    segment->messages++;
+    other = &survey->segments[entry->segment];
+    younger = entry->sequence < record->sequence;
+    if (entry->sequence != 0) {
+        noted =
+            younger ? note_elder(segment, other->header.number, true) : note_elder(other, segment->header.number, true);
     }
-    return note_elder(&survey->segments[entry->segment], survey->segments[index].header.number, true);
+    if (entry->sequence == 0 || (younger && whole)) {
+        entry->sequence = record->sequence;
+        entry->segment = index;
+        entry->block = (uint32_t)(offset / SPOOL_ALIGN);
+    }
+    return noted;
 }
 
 static bool take_chunk(spool_survey_segment_t *segment, const spool_found_t *found)
@@ -204,15 +216,88 @@ static bool take_chunk(spool_survey_segment_t *segment, const spool_found_t *fou
     return true;
 }
 
+/* Where the chunk of REF is among those of SEGMENT, whose epoch is the right one. */
+static bool has_chunk(const spool_survey_segment_t *segment, const spool_chunk_ref_t *ref)
+{
+    uint32_t low = 0, high = segment->chunks_found;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (segment->chunks[middle].offset < ref->offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < segment->chunks_found && segment->chunks[low].offset == ref->offset &&
+           segment->chunks[low].sequence == ref->sequence && segment->chunks[low].length == ref->length;
+}
+
+/* The segment that the chunk of REF was written to; NULL: it is gone, which it may be when the message is over. */
+static const spool_survey_segment_t *segment_of(const spool_survey_t *survey, const spool_chunk_ref_t *ref)
+{
+    uint32_t index = spool_survey_find(survey, ref->segment);
+
+    return index < survey->segment_count && survey->segments[index].header.epoch == ref->epoch
+               ? &survey->segments[index]
+               : NULL;
+}
+
+static const unsigned char *refs_of(const spool_found_t *found)
+{
+    return found->meta + found->record.envelope_size;
+}
+
+/* Whether every chunk is good whose segment is still there. They stand before their message, so they have been seen. */
+static bool is_whole(const spool_survey_t *survey, const spool_found_t *found)
+{
+    for (uint32_t i = 0; i < found->record.chunk_count; i++) {
+        const spool_survey_segment_t *segment;
+        spool_chunk_ref_t ref;
+
+        spool_chunk_ref_decode(&ref, refs_of(found) + (size_t)i * SPOOL_CHUNK_REF_SIZE);
+        segment = segment_of(survey, &ref);
+        if (segment != NULL && !has_chunk(segment, &ref)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Keeps the record until it can be told whether its batch was torn or what stood there was damaged. */
+static bool keep_partial(spool_survey_t *survey, uint32_t index, const spool_found_t *found,
+                         const unsigned char *outcome)
+{
+    spool_survey_partial_t *partial;
+
+    if (!ROOM(survey->partials, survey->partial_count, survey->partial_capacity)) {
+        return false;
+    }
+    partial = &survey->partials[survey->partial_count];
+    *partial = (spool_survey_partial_t){.record = found->record, .segment = index, .offset = found->offset};
+    if (found->record.outcome_size > 0) {
+        partial->outcome = malloc(found->record.outcome_size);
+        if (partial->outcome == NULL) {
+            return false;
+        }
+        memcpy(partial->outcome, outcome, found->record.outcome_size);
+    }
+    survey->partial_count++;
+    return true;
+}
+
 static bool take_record(spool_survey_t *survey, uint32_t index, const spool_found_t *found)
 {
-    const unsigned char *outcome =
-        found->meta + found->record.envelope_size + (size_t)found->record.chunk_count * SPOOL_CHUNK_REF_SIZE;
+    const unsigned char *outcome = refs_of(found) + (size_t)found->record.chunk_count * SPOOL_CHUNK_REF_SIZE;
     bool taken = true;
 
     survey->records++;
+    if (!is_whole(survey, found)) {
+        return keep_partial(survey, index, found, outcome);
+    }
     if (found->record.type == SPOOL_MESSAGE) {
-        taken = take_message(survey, index, found);
+        taken = take_message(survey, index, &found->record, found->offset, true);
     } else if (found->record.type == SPOOL_CHUNK) {
         taken = take_chunk(&survey->segments[index], found);
     }
@@ -292,6 +377,31 @@ static void judge(spool_survey_t *survey, const spool_damage_t *damage)
         part.torn = true;
         tell(survey, &part);
     }
+}
+
+/*
+ * A message and its chunks are written as one, so above the mark a record without a chunk is as torn as the chunk: it
+ * is no copy, or it would take the place of the one that was acknowledged, and what it says of another message was
+ * never said. Below the mark the chunk was lost later: the word counts, and the record where there is no other copy.
+ */
+static bool judge_partial(spool_survey_t *survey, const spool_survey_partial_t *partial)
+{
+    const spool_record_header_t *record = &partial->record;
+    spool_survey_segment_t *segment = &survey->segments[partial->segment];
+    spool_damage_t damage = {.what = "chunk",
+                             .segment = segment->header.number,
+                             .offset = partial->offset,
+                             .first = record->sequence,
+                             .count = 1,
+                             .id = record->id,
+                             .torn = true};
+
+    if (record->sequence > mark_of(survey, record->sequence)) {
+        tell(survey, &damage);
+        return true;
+    }
+    return take_message(survey, partial->segment, record, partial->offset, false) &&
+           (partial->outcome == NULL || take_outcome(survey, segment, partial->outcome, record->outcome_size));
 }
 
 /* ---- one segment ---- */
@@ -463,40 +573,23 @@ apr_status_t spool_survey_run(spool_survey_t *survey)
     for (uint32_t i = 0; i < survey->suspect_count && status == APR_SUCCESS; i++) {
         judge(survey, &survey->suspects[i]);
     }
+    for (uint32_t i = 0; i < survey->partial_count && status == APR_SUCCESS; i++) {
+        status = judge_partial(survey, &survey->partials[i]) ? APR_SUCCESS : APR_ENOMEM;
+    }
     return status;
 }
 
 /* ---- the living ---- */
 
-static bool chunk_is_there(const spool_survey_t *survey, const spool_chunk_ref_t *ref)
-{
-    uint32_t index = spool_survey_find(survey, ref->segment), low = 0, high;
-    const spool_survey_segment_t *segment = &survey->segments[index];
-
-    if (index == survey->segment_count || segment->header.epoch != ref->epoch) {
-        return false;
-    }
-    high = segment->chunks_found;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-
-        if (segment->chunks[middle].offset < ref->offset) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low < segment->chunks_found && segment->chunks[low].offset == ref->offset &&
-           segment->chunks[low].sequence == ref->sequence && segment->chunks[low].length == ref->length;
-}
-
 static bool all_chunks_are_there(const spool_survey_t *survey, const spool_survey_message_t *message)
 {
     for (uint32_t i = 0; i < message->chunk_count; i++) {
+        const spool_survey_segment_t *segment;
         spool_chunk_ref_t ref;
 
         spool_chunk_ref_decode(&ref, message->chunk_refs + (size_t)i * SPOOL_CHUNK_REF_SIZE);
-        if (!chunk_is_there(survey, &ref)) {
+        segment = segment_of(survey, &ref);
+        if (segment == NULL || !has_chunk(segment, &ref)) {
             return false;
         }
     }

@@ -36,9 +36,17 @@ typedef struct spool_survey_segment {
     uint32_t elder_count, elder_capacity;
 } spool_survey_segment_t;
 
+/* A message record that is good itself, and of whose chunks one is not where it was written. */
+typedef struct spool_survey_partial {
+    spool_record_header_t record;
+    uint32_t segment; /* index */
+    uint64_t offset;
+    unsigned char *outcome; /* malloc()ed copy of what it says about another message; NULL: nothing */
+} spool_survey_partial_t;
+
 /* One message, joined from all that was found about it. */
 typedef struct spool_survey_entry {
-    uint64_t id, sequence; /* of its youngest record; 0: only outcomes were found */
+    uint64_t id, sequence; /* of the record that counts; 0: only outcomes were found */
     int64_t next_attempt_us;
     uint32_t segment, block; /* index of the segment, location in it */
     uint32_t attempts;
@@ -65,8 +73,11 @@ typedef struct spool_survey {
     } * states;
     uint32_t state_count, state_capacity;
 
-    spool_damage_t *suspects; /* until the marks are known */
+    /* Until the marks are known. */
+    spool_damage_t *suspects;
     uint32_t suspect_count, suspect_capacity;
+    spool_survey_partial_t *partials;
+    uint32_t partial_count, partial_capacity;
     struct spool_survey_mark {
         uint64_t generation, mark;
     } * marks;

@@ -1,0 +1,204 @@
+/*
+ * A message is written with its last chunk in one batch, and of a batch that the power cut the disk may have kept the
+ * one record and not the other. What is left of it then takes nothing's place: neither that of the copy which was
+ * acknowledged, nor, as the report of a failure, that of the message which failed.
+ */
+#include "tests/unit/spool/sim.h"
+#include "tests/unit/spool/support.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SIZE = TEST_THRESHOLD + 1000 }; /* one chunk, and the rest in the message's own record */
+
+/* What the second message is to the first, which was acknowledged long ago. */
+typedef enum relation { A_COPY, A_REPORT } relation_t;
+/* When its chunk goes bad: before the batch was synced, or when it had been acknowledged too. */
+typedef enum moment { TORN, DAMAGED } moment_t;
+
+/* Holds the committer up at one sync, so that what comes meanwhile goes out as one batch, and copies that at the next.
+ */
+typedef struct gate {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    const char *directory;
+    unsigned seen, syncs; /* datasync calls before, and since */
+    bool held, open, kept;
+    char copy[64];
+} gate_t;
+
+static void wait_for(gate_t *gate, const bool *what)
+{
+    pthread_mutex_lock(&gate->mutex);
+    while (!*what)
+        pthread_cond_wait(&gate->cond, &gate->mutex);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+static void tell(gate_t *gate, bool *what)
+{
+    pthread_mutex_lock(&gate->mutex);
+    *what = true;
+    pthread_cond_broadcast(&gate->cond);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+static void before_call(sim_t *sim, void *baton)
+{
+    gate_t *gate = baton;
+
+    if (sim->counts[SIM_DATASYNC] == gate->seen)
+        return;
+    gate->seen = sim->counts[SIM_DATASYNC];
+    gate->syncs++;
+    if (gate->syncs == 1) {
+        tell(gate, &gate->held);
+        wait_for(gate, &gate->open);
+    } else if (gate->syncs == 2) {
+        copy_directory(gate->directory, gate->copy);
+    }
+}
+
+static void kept(void *baton, apr_status_t status, demit_spool_location_t location)
+{
+    gate_t *gate = baton;
+
+    (void)location;
+    assert_int_equal(status, APR_SUCCESS);
+    tell(gate, &gate->kept);
+}
+
+/* Writes a message with ENVELOPE and BODY whose chunk and record are in one batch. */
+static void put_in_one_batch(fixture_t *fixture, sim_t *sim, gate_t *gate, demit_envelope_t *envelope,
+                             const unsigned char *body, const demit_spool_outcome_t *reports)
+{
+    demit_spool_writer_t *writer;
+
+    gate->directory = fixture->directory;
+    gate->seen = sim->counts[SIM_DATASYNC];
+    sim_watch(sim, before_call, gate);
+    demit_spool_record_outcome(fixture->spool, &(demit_spool_outcome_t){.id = 1}, NULL, NULL); /* of nothing */
+    wait_for(gate, &gate->held);
+    assert_int_equal(demit_spool_begin(&writer, fixture->spool, NULL, NULL), APR_SUCCESS);
+    assert_int_equal(demit_spool_append(writer, body, SIZE), APR_SUCCESS);
+    demit_spool_commit(writer, envelope, reports, kept, gate);
+    tell(gate, &gate->open);
+    wait_for(gate, &gate->kept);
+    sim_watch(sim, NULL, NULL);
+    assert_int_equal(gate->syncs, 2);
+}
+
+/* Overwrites the beginning of BODY, which is in the chunk. */
+static void harm(const char *directory, const unsigned char *body)
+{
+    static unsigned char bytes[TEST_SEGMENT];
+    static const unsigned char zeros[64];
+    const unsigned char *found;
+    char path[128];
+    int fd;
+
+    snprintf(path, sizeof path, "%s/00000001.seg", directory);
+    fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, bytes, sizeof bytes, 0), sizeof bytes);
+    found = memmem(bytes, sizeof bytes, body, sizeof zeros);
+    assert_non_null(found);
+    assert_int_equal(pwrite(fd, zeros, sizeof zeros, found - bytes), sizeof zeros);
+    close(fd);
+}
+
+typedef struct expected {
+    unsigned torn, damaged;
+    bool first_is_there; /* as it was acknowledged; the second never is */
+} expected_t;
+
+static void examine(const fixture_t *original, const char *directory, const struct found *first,
+                    const expected_t *expected)
+{
+    fixture_t fixture = *original;
+
+    snprintf(fixture.directory, sizeof fixture.directory, "%s", directory);
+    fixture.options.directory = fixture.directory;
+    fixture.options.files = NULL;
+    for (int twice = 0; twice < 2; twice++) {
+        recovered_t recovered;
+
+        fixture_open(&fixture);
+        assert_int_equal(recover(&fixture, &recovered), APR_SUCCESS);
+        assert_int_equal(recovered.result.torn_records, expected->torn);
+        assert_int_equal(recovered.result.damaged_records, expected->damaged);
+        assert_int_equal(recovered.count, expected->first_is_there);
+        if (expected->first_is_there) {
+            assert_int_equal(recovered.found->id, first->id);
+            assert_int_equal(recovered.found->location.block, first->location.block);
+            assert_body(&fixture, recovered.found->location, first->id, SIZE);
+        }
+        recovered_free(&recovered);
+        fixture_close(&fixture);
+    }
+}
+
+static void run(fixture_t *fixture, relation_t relation, moment_t moment, const expected_t *expected)
+{
+    gate_t gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    struct found first = {.size = SIZE};
+    static sim_t sim; /* outlives a failed assertion */
+    demit_spool_outcome_t report;
+    unsigned char *body;
+    uint64_t id;
+
+    sim_init(&sim, fixture->directory);
+    fixture->options.files = &sim.table;
+    fixture->options.workers = NULL;
+    fixture_open(fixture);
+    assert_int_equal(put(fixture, SIZE, &first.id, &first.location), APR_SUCCESS);
+    id = relation == A_COPY ? first.id : demit_spool_next_id(fixture->spool);
+    body = make_body(id + 1, SIZE);
+    report = (demit_spool_outcome_t){.id = first.id, .location = first.location, .final = true};
+    put_in_one_batch(fixture, &sim, &gate, make_envelope(id, fixture->pool), body,
+                     relation == A_REPORT ? &report : NULL);
+    fixture_close(fixture);
+    harm(moment == TORN ? gate.copy : fixture->directory, body);
+    examine(fixture, moment == TORN ? gate.copy : fixture->directory, &first, expected);
+    remove_directory(gate.copy);
+    sim_destroy(&sim);
+    free(body);
+}
+
+static void test_a_torn_copy(void **state)
+{
+    run(*state, A_COPY, TORN, &(expected_t){.torn = 2, .first_is_there = true});
+}
+
+static void test_a_torn_report(void **state)
+{
+    run(*state, A_REPORT, TORN, &(expected_t){.torn = 2, .first_is_there = true});
+}
+
+/* The older copy is still there, and whole: no mail is lost. */
+static void test_a_damaged_copy(void **state)
+{
+    run(*state, A_COPY, DAMAGED, &(expected_t){.damaged = 1, .first_is_there = true});
+}
+
+/* It may have been delivered before its chunk went bad: what it says was said. */
+static void test_a_damaged_report(void **state)
+{
+    run(*state, A_REPORT, DAMAGED, &(expected_t){.damaged = 2, .first_is_there = false});
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_torn_copy, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_torn_report, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_damaged_copy, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_damaged_report, fixture_setup, fixture_teardown),
+    };
+
+    return cmocka_run_group_tests_name("spool torn", tests, NULL, NULL);
+}
