@@ -1,5 +1,6 @@
 /* Finding what earlier runs left. New mail is accepted meanwhile: it goes to other segments, with higher sequences. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -50,6 +51,35 @@ static apr_status_t list_segments(demit_spool_t *spool, spool_survey_segment_t *
         segments[i].file_size = (uint64_t)status.st_size;
     }
     return APR_SUCCESS;
+}
+
+/*
+ * A daemon that was killed may have written its last batch and not synced it: recovery reads that from the kernel's
+ * memory like anything else, and a power cut can still take it. Before an older copy of what it holds may go, it must
+ * be on the disk. Everything else of a run was synced when it was written: only the last segment of each is looked at.
+ */
+static int sync_last_segments(demit_spool_t *spool, const spool_survey_segment_t *segments, uint32_t count)
+{
+    const demit_files_t *files = spool->files;
+    int error = 0;
+
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        uint64_t generation = segments[i].header.first_sequence >> SPOOL_GENERATION_SHIFT;
+        char name[SPOOL_NAME_SIZE];
+        int fd;
+
+        if (i + 1 < count && generation != 0 &&
+            segments[i + 1].header.first_sequence >> SPOOL_GENERATION_SHIFT == generation) {
+            continue;
+        }
+        spool_file_name(name, segments[i].header.number, SPOOL_FILE_SEGMENT);
+        error = files->open(files, spool->directory, name, O_RDWR, 0, &fd);
+        if (error == 0) {
+            error = files->datasync(files, fd);
+            (void)files->close(files, fd);
+        }
+    }
+    return error;
 }
 
 static void log_damage(void *baton, const spool_damage_t *damage)
@@ -130,14 +160,22 @@ static apr_status_t take_message(void *baton, const spool_survey_message_t *mess
     return APR_SUCCESS;
 }
 
-/* From now on what is not alive in the old segments may go. */
+/* From now on what is not alive in the old segments may go, if all that was found is on the disk. */
 static void finish(demit_spool_t *spool, const spool_survey_t *survey)
 {
+    int error = spool->force_fsync ? sync_last_segments(spool, survey->segments, survey->segment_count) : 0;
+
+    if (error != 0) {
+        char text[DEMIT_LOG_VALUE_MAX];
+
+        demit_log(DEMIT_LOG_ERROR, "spool_not_synced", "reason=%s note=\"nothing is recycled until the next start\"",
+                  demit_log_status(text, sizeof text, APR_FROM_OS_ERROR(error)));
+    }
     spool_lock(spool);
     for (uint32_t i = 0; i < survey->segment_count; i++) {
         spool_segment_find(spool, survey->segments[i].header.number)->unknown = false;
     }
-    spool->recovered = true;
+    spool->recovered = error == 0;
     spool_maintain(spool);
     spool_unlock(spool);
 }

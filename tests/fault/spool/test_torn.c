@@ -1,17 +1,23 @@
 /*
+ * A batch that was not synced when the daemon ended or the power went.
+ *
  * A message is written with its last chunk in one batch, and of a batch that the power cut the disk may have kept the
  * one record and not the other. What is left of it then takes nothing's place: neither that of the copy which was
- * acknowledged, nor, as the report of a failure, that of the message which failed.
+ * acknowledged, nor, as the report of a failure, that of the message which failed. And what a new daemon found in the
+ * kernel's memory alone may take the place of what stands on the disk only when it stands there, too.
  */
 #include "tests/unit/spool/sim.h"
 #include "tests/unit/spool/support.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "core/spool/format.h"
 
 enum { SIZE = TEST_THRESHOLD + 1000 }; /* one chunk, and the rest in the message's own record */
 
@@ -28,7 +34,7 @@ typedef struct gate {
     const char *directory;
     unsigned seen, syncs; /* datasync calls before, and since */
     bool held, open, kept;
-    char copy[64];
+    char before[64], copy[64]; /* without the batch, and with it */
 } gate_t;
 
 static void wait_for(gate_t *gate, const bool *what)
@@ -56,6 +62,7 @@ static void before_call(sim_t *sim, void *baton)
     gate->seen = sim->counts[SIM_DATASYNC];
     gate->syncs++;
     if (gate->syncs == 1) {
+        copy_directory(gate->directory, gate->before);
         tell(gate, &gate->held);
         wait_for(gate, &gate->open);
     } else if (gate->syncs == 2) {
@@ -164,6 +171,7 @@ static void run(fixture_t *fixture, relation_t relation, moment_t moment, const 
     fixture_close(fixture);
     harm(moment == TORN ? gate.copy : fixture->directory, body);
     examine(fixture, moment == TORN ? gate.copy : fixture->directory, &first, expected);
+    remove_directory(gate.before);
     remove_directory(gate.copy);
     sim_destroy(&sim);
     free(body);
@@ -191,6 +199,135 @@ static void test_a_damaged_report(void **state)
     run(*state, A_REPORT, DAMAGED, &(expected_t){.damaged = 2, .first_is_there = false});
 }
 
+/* ---- killed, started, and then the power goes ---- */
+
+/* Writes through SIM, unsynced, what FROM has and its own directory has not. */
+static void write_unsynced(sim_t *sim, const char *from, uint32_t segment)
+{
+    static unsigned char bytes[TEST_SEGMENT], old[TEST_SEGMENT];
+    struct iovec part = {bytes, SPOOL_BLOCK};
+    char name[16], path[128];
+    int fd, source;
+
+    snprintf(name, sizeof name, "%08x.seg", (unsigned)segment);
+    snprintf(path, sizeof path, "%s/%s", from, name);
+    source = open(path, O_RDONLY);
+    assert_true(source >= 0);
+    assert_int_equal(pread(source, bytes, sizeof bytes, 0), sizeof bytes);
+    close(source);
+    snprintf(path, sizeof path, "%s/%s", sim->directory, name);
+    assert_int_equal(sim->table.open(&sim->table, AT_FDCWD, path, O_RDWR, 0, &fd), 0);
+    assert_int_equal(pread(fd, old, sizeof old, 0), sizeof old);
+    for (size_t at = 0; at < sizeof bytes; at += SPOOL_BLOCK) {
+        part.iov_base = bytes + at;
+        if (memcmp(bytes + at, old + at, SPOOL_BLOCK) != 0)
+            assert_int_equal(sim->table.pwritev(&sim->table, fd, &part, 1, at), 0);
+    }
+    assert_int_equal(sim->table.close(&sim->table, fd), 0);
+}
+
+static bool is_gone(void *baton)
+{
+    return !segment_is_there(baton, 1);
+}
+
+/* Every cut of the power leaves the message, once, wherever it stands then. */
+static void cut(const fixture_t *original, sim_t *sim, uint64_t id)
+{
+    enum { CUTS = 20 };
+
+    for (int i = 0; i < CUTS; i++) {
+        fixture_t after = *original;
+        recovered_t recovered;
+
+        pthread_mutex_lock(&sim->mutex);
+        sim_cut(sim, after.directory);
+        pthread_mutex_unlock(&sim->mutex);
+        after.options.directory = after.directory;
+        after.options.files = NULL;
+        fixture_open(&after);
+        assert_int_equal(recover(&after, &recovered), APR_SUCCESS);
+        assert_int_equal(recovered.count, 1);
+        assert_int_equal(recovered.found->id, id);
+        assert_body(&after, recovered.found->location, id, SIZE);
+        recovered_free(&recovered);
+        fixture_close(&after);
+        remove_directory(after.directory);
+    }
+}
+
+/*
+ * A second daemon finds a copy that its predecessor has not synced, and would give away the segment of the older one.
+ * Meanwhile the disk can be written to, or not.
+ */
+static void start_again(const fixture_t *original, const gate_t *gate, uint64_t id, bool syncs)
+{
+    fixture_t fixture = *original;
+    static sim_t sim;
+    recovered_t recovered;
+
+    snprintf(fixture.directory, sizeof fixture.directory, "%s", gate->before);
+    sim_init(&sim, gate->before);
+    sim.power = true;
+    write_unsynced(&sim, gate->copy, 2);
+    fixture.options.directory = fixture.directory;
+    fixture.options.files = &sim.table;
+    fixture.options.workers = fixture.workers;
+    fixture_open(&fixture);
+    if (!syncs) {
+        sim.fail = SIM_DATASYNC;
+        sim.fail_at = sim.counts[SIM_DATASYNC] + 1;
+        sim.error = EIO;
+    }
+    assert_int_equal(recover(&fixture, &recovered), APR_SUCCESS);
+    assert_int_equal(recovered.count, 1);
+    assert_int_equal(recovered.found->location.segment, 2);
+    recovered_free(&recovered);
+    if (syncs)
+        assert_true(wait_until(is_gone, &fixture, PATIENCE_MS));
+    cut(original, &sim, id);
+    fixture_close(&fixture); /* when what was to be recycled has been */
+    assert_int_equal(is_gone(&fixture), syncs);
+    sim_destroy(&sim);
+}
+
+static void write_and_start_again(fixture_t *fixture, bool syncs)
+{
+    gate_t gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    fillers_t fillers = {.count = 0};
+    static sim_t sim; /* outlives a failed assertion */
+    demit_spool_location_t location;
+    unsigned char *body;
+    uint64_t id;
+
+    sim_init(&sim, fixture->directory);
+    fixture->options.files = &sim.table;
+    fixture->options.workers = NULL;
+    fixture_open(fixture);
+    assert_int_equal(put(fixture, SIZE, &id, &location), APR_SUCCESS);
+    assert_int_equal(location.segment, 1);
+    fillers_leave(fixture, &fillers, 1);
+    fillers_end(fixture, &fillers);
+    body = make_body(id, SIZE);
+    put_in_one_batch(fixture, &sim, &gate, make_envelope(id, fixture->pool), body, NULL);
+    start_again(fixture, &gate, id, syncs);
+    remove_directory(gate.before);
+    remove_directory(gate.copy);
+    free(body);
+    fixture_close(fixture);
+    sim_destroy(&sim);
+}
+
+static void test_what_only_the_kernel_had(void **state)
+{
+    write_and_start_again(*state, true);
+}
+
+static void test_what_cannot_be_synced(void **state)
+{
+    write_and_start_again(*state, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -198,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_torn_report, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_copy, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_report, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_what_only_the_kernel_had, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_what_cannot_be_synced, fixture_setup, fixture_teardown),
     };
 
     return cmocka_run_group_tests_name("spool torn", tests, NULL, NULL);
