@@ -262,6 +262,8 @@ void demit_queue_begin_stop(demit_queue_t *queue, int64_t grace_us)
 {
     queue->stopping = true;
     queue->stop_deadline_us = queue->clock.monotonic_us(queue->clock.baton) + grace_us;
+    /* What the disk would not take a moment ago it may take now; the next start would deliver it again. */
+    demit_queue_rerecord(queue);
 }
 
 bool demit_queue_is_done(demit_queue_t *queue)

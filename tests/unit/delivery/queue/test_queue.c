@@ -352,6 +352,22 @@ static void an_outcome_that_cannot_be_stored(void **state)
     assert_int_equal(fixture_counts(f).messages, 0);
 }
 
+/* A stop does not wait for the pause between two tries, and tries once more. */
+static void an_outcome_that_can_be_stored_when_it_stops(void **state)
+{
+    fixture_t *f = *state;
+    fixture_send_one(f, "a@x.example");
+    fake_spool.outcome_status = APR_EGENERAL;
+    fixture_report(f, 0, DEMIT_RESULT_DELIVERED, "2.0.0", "ok");
+    assert_int_equal(fake_spool.outcome_count, 0);
+    fake_spool.outcome_status = APR_SUCCESS;
+    demit_queue_begin_stop(f->queue, 30 * SECOND);
+    fixture_turn(f);
+    assert_int_equal(fake_spool.outcome_count, 1);
+    assert_true(fake_spool.outcomes[0].final);
+    assert_true(demit_queue_is_done(f->queue));
+}
+
 /* Both legs fail at once: neither notification can say that the message is over, so a third record does. */
 static void two_bounces_at_once(void **state)
 {
@@ -598,6 +614,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failed_is_bounced_in_one_record, make, end),
         cmocka_unit_test_setup_teardown(a_bounce_that_cannot_be_stored, make, end),
         cmocka_unit_test_setup_teardown(an_outcome_that_cannot_be_stored, make, end),
+        cmocka_unit_test_setup_teardown(an_outcome_that_can_be_stored_when_it_stops, make, end),
         cmocka_unit_test_setup_teardown(two_bounces_at_once, make, end),
         cmocka_unit_test_setup_teardown(a_final_outcome_under_way_keeps_the_message, make, end),
         cmocka_unit_test_setup_teardown(recovers, make, end),
