@@ -291,22 +291,30 @@ static void add_part(spool_committer_t *committer, batch_t *batch, void *bytes, 
     }
 }
 
-/* Gives REQUEST its place and seals it for that place. */
-static apr_status_t place(demit_spool_t *spool, batch_t *batch, spool_request_t *request)
+/* Whether REQUEST can stand at the end of BATCH, where it learns what only its place can tell it. As admit(). */
+static apr_status_t prepare(demit_spool_t *spool, batch_t *batch, spool_request_t *request)
 {
-    spool_committer_t *committer = &spool->committer;
-    uint64_t size = spool_record_size(&request->header);
-    size_t body_size = request->header.body_size;
-    apr_status_t status;
-    size_t padding;
+    apr_status_t status = admit(spool, batch, request);
 
-    request->segment = committer->current;
-    request->offset = batch->offset + batch->length;
-    request->header.sequence = committer->next_sequence + batch->count;
-    status = request->prepare ? request->prepare(spool, request) : APR_SUCCESS;
     if (status != APR_SUCCESS) {
         return status;
     }
+    if (batch->count == 0) {
+        begin_batch(spool, batch);
+    }
+    request->segment = spool->committer.current;
+    request->offset = batch->offset + batch->length;
+    request->header.sequence = spool->committer.next_sequence + batch->count;
+    return request->prepare ? request->prepare(spool, request) : APR_SUCCESS;
+}
+
+/* Puts REQUEST into its place and seals it for that place. */
+static void place(demit_spool_t *spool, batch_t *batch, spool_request_t *request)
+{
+    spool_committer_t *committer = &spool->committer;
+    uint64_t size = spool_record_size(&request->header);
+    size_t body_size = request->header.body_size, padding;
+
     spool_record_seal(&request->header, committer->current->header.epoch, request->offset, request->body_hash,
                       request->head);
     padding = (size_t)size - request->head_size - body_size;
@@ -318,32 +326,30 @@ static apr_status_t place(demit_spool_t *spool, batch_t *batch, spool_request_t 
     batch->count++;
     *batch->last = request;
     batch->last = &request->next;
-    return APR_SUCCESS;
 }
 
-/* Fills BATCH from the line. What cannot be written is finished here. */
+/*
+ * Fills BATCH from the line. What is not to be written is finished here, but never past what is: its end may free what
+ * stands in the batch, as that of a message frees its chunks. So it waits at the head of the line for the next batch.
+ */
 static void gather(demit_spool_t *spool, batch_t *batch)
 {
     spool_committer_t *committer = &spool->committer;
 
     while (committer->first != NULL) {
         spool_request_t *request = committer->first;
-        apr_status_t status = request->weightless ? request->outcome : admit(spool, batch, request);
+        apr_status_t status = request->weightless ? request->outcome : prepare(spool, batch, request);
+        bool is_written = status == APR_SUCCESS && !request->weightless;
 
-        if (status == APR_EAGAIN) {
+        if (status == APR_EAGAIN || (!is_written && batch->count > 0)) {
             return;
         }
         (void)pop(committer);
-        if (status == APR_SUCCESS && !request->weightless) {
-            if (batch->count == 0) {
-                begin_batch(spool, batch);
-            }
-            status = place(spool, batch, request);
-            if (status == APR_SUCCESS) {
-                continue;
-            }
+        if (is_written) {
+            place(spool, batch, request);
+        } else {
+            finish(spool, request, status);
         }
-        finish(spool, request, status);
     }
 }
 

@@ -6,6 +6,7 @@
 #include "tests/unit/spool/sim.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -211,6 +212,93 @@ static void test_full_from_the_start(void **state)
     sim_destroy(&sim);
 }
 
+/* ---- a message that cannot be built while a part of it is being written ---- */
+
+typedef struct gate {
+    atomic_bool closed, reached;
+    unsigned at; /* the sync that does not pass */
+} gate_t;
+
+static void stand_still(sim_t *sim, void *baton)
+{
+    gate_t *gate = baton;
+
+    while (sim->counts[SIM_DATASYNC] == gate->at && atomic_load(&gate->closed)) {
+        atomic_store(&gate->reached, true);
+        usleep(1000);
+    }
+}
+
+static bool is_set(void *baton)
+{
+    return atomic_load((atomic_bool *)baton);
+}
+
+typedef struct told {
+    sim_t *sim;
+    atomic_bool done;
+    apr_status_t status;
+    unsigned writes; /* before */
+} told_t;
+
+static void tell(void *baton, apr_status_t status, demit_spool_location_t location)
+{
+    told_t *told = baton;
+
+    (void)location;
+    told->status = status;
+    told->writes = told->sim->counts[SIM_PWRITEV]; /* the committer's own thread, and there are no workers */
+    atomic_store(&told->done, true);
+}
+
+static void have_room(void *baton)
+{
+    (void)baton;
+}
+
+static void append(demit_spool_writer_t *writer, size_t size)
+{
+    unsigned char *body = make_body(1, size);
+
+    assert_int_equal(demit_spool_append(writer, body, size), APR_SUCCESS);
+    free(body);
+}
+
+/* Its last chunk stands in the batch when the committer learns that there is no message: both end in this order. */
+static void test_an_unbuilt_message_outlives_its_chunks(void **state)
+{
+    fixture_t *fixture = *state;
+    const demit_spool_outcome_t too_much = {.count = UINT32_MAX};
+    static sim_t sim; /* these outlive a failed assertion */
+    static told_t first, second;
+    static gate_t gate;
+    demit_spool_writer_t *writer;
+
+    sim_init(&sim, fixture->directory);
+    fixture->options.files = &sim.table;
+    fixture->options.workers = NULL;
+    fixture_open(fixture);
+    first.sim = second.sim = &sim;
+    gate.at = sim.counts[SIM_DATASYNC] + 1;
+    atomic_store(&gate.closed, true);
+    sim_watch(&sim, stand_still, &gate);
+    assert_int_equal(demit_spool_begin(&writer, fixture->spool, have_room, NULL), APR_SUCCESS);
+    demit_spool_commit(writer, make_envelope(1, fixture->pool), NULL, tell, &first);
+    assert_true(wait_until(is_set, &gate.reached, PATIENCE_MS));
+    assert_int_equal(demit_spool_begin(&writer, fixture->spool, have_room, NULL), APR_SUCCESS);
+    append(writer, TEST_THRESHOLD);
+    append(writer, 1); /* sends the first chunk off */
+    demit_spool_commit(writer, make_envelope(2, fixture->pool), &too_much, tell, &second);
+    atomic_store(&gate.closed, false);
+    assert_true(wait_until(is_set, &second.done, PATIENCE_MS));
+    assert_int_equal(first.status, APR_SUCCESS);
+    assert_int_equal(second.status, EFBIG);
+    assert_int_equal(second.writes, first.writes + 1);
+    sim_watch(&sim, NULL, NULL);
+    fixture_close(fixture);
+    sim_destroy(&sim);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +306,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_low_space, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_the_minimum_stays_free, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_full_from_the_start, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_an_unbuilt_message_outlives_its_chunks, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_each_call_fails, fixture_setup, fixture_teardown),
     };
 
