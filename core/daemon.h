@@ -43,7 +43,7 @@ typedef struct demit_daemon {
     apr_array_header_t *leaving; /* demit_bound_t * with LEAVES: to be closed, unless another reload wants it again */
     demit_os_inherited_t inherited;
     apr_array_header_t *unclaimed; /* const char *: what was inherited and no Listen wants */
-    int pid_file_fd;
+    demit_os_pid_file_t pid_file;
     const char *start_directory; /* the working directory of the start; relative paths are below it */
 
     demit_sandbox_request_t sandbox;   /* what was asked of the sandbox; nothing with Sandbox = off */
@@ -87,6 +87,8 @@ int demit_check_configuration(demit_daemon_t *daemon);
 int demit_raise_limits(demit_daemon_t *daemon);
 int demit_make_directories(demit_daemon_t *daemon);
 int demit_write_pid_file(demit_daemon_t *daemon);
+/* Says, with its place, why a start would refuse the path of the pid file: EX_CONFIG, or 0. Changes nothing. */
+int demit_look_at_pid_file(const demit_daemon_t *daemon);
 void demit_unlock_pid_file(demit_daemon_t *daemon);
 int demit_open_before_chroot(demit_daemon_t *daemon);
 int demit_assume_identity(demit_daemon_t *daemon);

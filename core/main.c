@@ -116,7 +116,7 @@ static int act(demit_daemon_t *daemon)
 
 int main(int argc, char **argv)
 {
-    demit_daemon_t daemon = {.pid_file_fd = -1, .signal_fd = -1};
+    demit_daemon_t daemon = {.pid_file = {.number_fd = -1, .lock_fd = -1}, .signal_fd = -1};
 
     if (apr_initialize() != APR_SUCCESS || apr_pool_create(&daemon.pool, NULL) != APR_SUCCESS) {
         fprintf(stderr, "demitd: no memory\n");

@@ -26,6 +26,9 @@ int demit_show_test(demit_daemon_t *daemon)
             code = demit_check_configuration(daemon);
         }
         if (code == 0) {
+            code = demit_look_at_pid_file(daemon);
+        }
+        if (code == 0) {
             code = demit_test_sandbox(daemon) ? demit_try_paths(daemon) : EX_CONFIG;
         }
         demit_forget_identity(daemon);
@@ -75,6 +78,7 @@ int demit_show_explain(demit_daemon_t *daemon)
     demit_print_reach(daemon);
     explanation.would_fail = !demit_show_sandbox(daemon) || explanation.would_fail;
     explanation.would_fail = demit_check_configuration(daemon) != 0 || explanation.would_fail;
+    explanation.would_fail = demit_look_at_pid_file(daemon) != 0 || explanation.would_fail;
     printf("\n%s\n", explanation.would_fail ? "A start here and now would fail." : "Every step would succeed.");
     demit_forget_identity(daemon);
     return explanation.would_fail ? EX_NOPERM : 0;

@@ -337,12 +337,15 @@ int demit_write_pid_file(demit_daemon_t *daemon)
     if (path == NULL) {
         return 0;
     }
-    const int code = demit_os_pid_file(path, &daemon->pid_file_fd, &error);
+    const int code = demit_os_pid_file(path, &daemon->pid_file, &error);
     if (code != 0) {
         return demit_start_failed(code == EWOULDBLOCK ? EX_UNAVAILABLE : EX_CANTCREAT, "%s: %s", error.step,
                                   error.text);
     }
-    const int limited = demit_os_limit_descriptor(daemon->pid_file_fd, DEMIT_DESCRIPTOR_PID_FILE);
+    int limited = demit_os_limit_descriptor(daemon->pid_file.number_fd, DEMIT_DESCRIPTOR_PID_FILE);
+    if (limited == 0) {
+        limited = demit_os_limit_descriptor(daemon->pid_file.lock_fd, DEMIT_DESCRIPTOR_PID_FILE);
+    }
     if (limited != 0 && limited != ENOTSUP) {
         return demit_start_failed(EX_OSERR, "the rights to the pid file cannot be limited: %s", strerror(limited));
     }
@@ -351,9 +354,19 @@ int demit_write_pid_file(demit_daemon_t *daemon)
 
 void demit_unlock_pid_file(demit_daemon_t *daemon)
 {
-    if (daemon->pid_file_fd >= 0) {
-        close(daemon->pid_file_fd);
+    demit_os_pid_file_close(&daemon->pid_file);
+}
+
+int demit_look_at_pid_file(const demit_daemon_t *daemon)
+{
+    demit_os_error_t error;
+    const char *path = daemon->settings->pid_file;
+
+    if (path == NULL || demit_os_pid_file_look(path, &error) == 0) {
+        return 0;
     }
+    print_mistake(daemon->settings->pid_file_source, &error);
+    return EX_CONFIG;
 }
 
 int demit_open_before_chroot(demit_daemon_t *daemon)

@@ -177,7 +177,7 @@ const demit_config_option_t demit_config_options[] = {
     {.name = "pidfile",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_PATH,
-     SETTING(pid_file),
+     SETTING_AT(pid_file, pid_file_source),
      .reload = DEMIT_CONFIG_RESTART,
      .initial_text = "none",
      .help = "A file for the process id, in a directory that only root can write."},

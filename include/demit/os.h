@@ -212,7 +212,7 @@ int demit_sandbox_verify(const demit_sandbox_request_t *request, demit_os_error_
 /* What a descriptor that stays open is for. */
 typedef enum demit_descriptor_use {
     DEMIT_DESCRIPTOR_LISTENER, /* accept(2), getsockname(2), options, poll(2) */
-    DEMIT_DESCRIPTOR_PID_FILE, /* its lock */
+    DEMIT_DESCRIPTOR_PID_FILE, /* its lock, and that of the file beside it */
     DEMIT_DESCRIPTOR_LOG,      /* append */
     DEMIT_DESCRIPTOR_NOTIFY    /* send(2) */
 } demit_descriptor_use_t;
@@ -313,15 +313,25 @@ int demit_os_limit_descriptors(uint32_t wanted, uint32_t *granted) DEMIT_CHECKED
  */
 int demit_os_protect_memory(void) DEMIT_CHECKED;
 
+/* Both stay open for life and keep a lock each; -1: none. */
+typedef struct demit_os_pid_file {
+    int number_fd; /* of the pid file; it can only read, because root's scripts kill what the file names */
+    int lock_fd;   /* of PATH.lock */
+} demit_os_pid_file_t;
 /*
- * Opens (creating with mode 0644), locks and writes the pid file PATH, as root, without trusting its directory: every
- * directory of the path must be writable by root alone, PATH a regular file of root's with one link. *FD stays open for
- * life and keeps the lock; it can only read, because root's scripts kill what the file names. So the number stays in
- * the file when the process ends, and counts only while the file is locked. EWOULDBLOCK: another demitd runs.
+ * Makes the pid file PATH, as root, without trusting its directory: every directory of the path must be writable by
+ * root alone, what lies at PATH a regular file of root's. A new file of mode 0644 takes its place, so that nothing that
+ * somebody else holds of the old one, a lock or a name, matters. PATH.lock, of mode 0600, is locked first: nobody else
+ * can open it, so that a lock of it means another demitd: EWOULDBLOCK. The number stays in the file when the process
+ * ends, and counts only while PATH.lock is locked.
  * Links that root alone could have made (/var/run) are followed on the way, never at the end.
  * Not root: each directory must be one's own or root's, and writable by nobody else.
  */
-int demit_os_pid_file(const char *path, int *fd, demit_os_error_t *error) DEMIT_CHECKED;
+int demit_os_pid_file(const char *path, demit_os_pid_file_t *file, demit_os_error_t *error) DEMIT_CHECKED;
+/* Whether demit_os_pid_file() would refuse PATH now, and how, but for a demitd that runs. Changes nothing. */
+int demit_os_pid_file_look(const char *path, demit_os_error_t *error) DEMIT_CHECKED;
+/* Gives the locks up. Harmless where there are none. */
+void demit_os_pid_file_close(demit_os_pid_file_t *file);
 
 /*
  * Makes DIRECTORY with MODE for UID:GID if it is missing (mkdirat + fchown), but only while its parent is writable by

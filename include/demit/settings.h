@@ -141,7 +141,7 @@ typedef struct demit_settings {
     const apr_array_header_t *nameservers;   /* const char * "192.0.2.1", "192.0.2.1:5353", "2001:db8::1" or
                                                 "[2001:db8::1]:5353"; empty: the system's */
     const char *control_group;               /* NULL: root and the daemon's own user only */
-    demit_source_t spool_base_source, log_source, control_group_source;
+    demit_source_t spool_base_source, log_source, pid_file_source, control_group_source;
     uint32_t server_max_outbound_connections;
 
     const apr_array_header_t *listeners;         /* demit_listen_settings_t, ESMTP; never NULL */

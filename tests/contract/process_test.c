@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -231,23 +232,28 @@ static void test_limits_and_memory(void **state)
 
 static int try_pid_file(const char *path, demit_os_error_t *error)
 {
-    int fd = -1;
+    demit_os_pid_file_t file;
+    demit_os_error_t beforehand = {0};
     *error = (demit_os_error_t){0};
-    int code = demit_os_pid_file(path, &fd, error);
-    assert_true((code == 0) == (fd >= 0));
+    int looked = demit_os_pid_file_look(path, &beforehand);
+    int code = demit_os_pid_file(path, &file, error);
+    assert_true((code == 0) == (file.number_fd >= 0) && (code == 0) == (file.lock_fd >= 0));
     assert_true(code == 0 || (strcmp(error->step, "pidfile") == 0 && strstr(error->text, path) != NULL));
-    if (fd >= 0) {
-        (void)close(fd);
-    }
+    /* The look beforehand refuses what the start refuses, and nothing else. */
+    assert_int_equal(looked, code);
+    assert_string_equal(beforehand.text, error->text);
+    demit_os_pid_file_close(&file);
     return code;
 }
 
 static void second_pid_file_body(void)
 {
     demit_os_error_t error = {0};
-    int fd = -1;
+    demit_os_pid_file_t file;
     char holder[24];
-    CHECK(demit_os_pid_file(inside("pid"), &fd, &error) == EWOULDBLOCK && error.code == EWOULDBLOCK);
+    CHECK(demit_os_pid_file_look(inside("pid"), &error) == 0);
+    CHECK(demit_os_pid_file(inside("pid"), &file, &error) == EWOULDBLOCK && error.code == EWOULDBLOCK);
+    CHECK(file.number_fd == -1 && file.lock_fd == -1);
     (void)snprintf(holder, sizeof(holder), "pid %ld)", (long)getppid());
     CHECK_HOLDS(error.text, holder);
 }
@@ -257,10 +263,12 @@ static void test_the_pid_file_is_written_locked_and_then_only_read(void **state)
     (void)state;
     demit_os_error_t error = {0};
     struct stat about;
-    int fd = -1;
+    demit_os_pid_file_t file;
     char expected[24];
     make_file(inside("pid"), "4711 and more than the new one\n");
-    assert_int_equal(demit_os_pid_file(inside("pid"), &fd, &error), 0);
+    make_file(inside("pid.new"), "what a start that was cut off has left\n");
+    assert_int_equal(demit_os_pid_file(inside("pid"), &file, &error), 0);
+    const int fd = file.number_fd;
     /* First of all, because where locks belong to processes one that closes the file once more gives its lock up. */
     in_child(second_pid_file_body, NULL);
     (void)snprintf(expected, sizeof(expected), "%ld\n", (long)getpid());
@@ -272,8 +280,78 @@ static void test_the_pid_file_is_written_locked_and_then_only_read(void **state)
     assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
     assert_int_equal(pwrite(fd, "1\n", 2, 0), -1);
     assert_int_equal(ftruncate(fd, 0), -1);
-    (void)close(fd);
+    assert_int_equal(fstat(file.lock_fd, &about), 0);
+    assert_int_equal(about.st_mode & 07777, 0600);
+    assert_int_equal(fcntl(file.lock_fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    demit_os_pid_file_close(&file);
+    assert_int_not_equal(access(inside("pid.new"), F_OK), 0);
     assert_int_equal(try_pid_file(inside("pid"), &error), 0);
+}
+
+/* Whatever of the pid file an ordinary user can get hold of: a lock of either kind, shared or not. */
+static void hold_what_can_be_held(const char *path)
+{
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDONLY);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0);
+    CHECK(fcntl(fd, F_SETLK, &lock) == 0);
+}
+
+/* The descriptor that it opened lives on with the process, and with it both locks. */
+static void outsider_body(void)
+{
+    CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    hold_what_can_be_held(inside("pid"));
+    CHECK(open(inside("pid.lock"), O_RDONLY) < 0 && errno == EACCES);
+    stand_still();
+}
+
+static void start_beside_the_outsider(pid_t outsider)
+{
+    (void)outsider;
+    demit_os_error_t error;
+    demit_os_pid_file_t file;
+    assert_int_equal(try_pid_file(inside("pid"), &error), 0);
+    assert_int_equal(demit_os_pid_file(inside("pid"), &file, &error), 0);
+    in_child(second_pid_file_body, NULL);
+    demit_os_pid_file_close(&file);
+}
+
+/* Everybody may read the pid file, and a lock takes no more. */
+static void test_nobody_else_can_block_a_start(void **state)
+{
+    (void)state;
+    demit_os_error_t error;
+    assert_int_equal(chmod(directory, 0755), 0);
+    assert_int_equal(try_pid_file(inside("pid"), &error), 0);
+    in_child(outsider_body, start_beside_the_outsider);
+    /* On many systems whoever can name a file can give it one more name. */
+    assert_int_equal(link(inside("pid"), inside("theirs")), 0);
+    assert_int_equal(try_pid_file(inside("pid"), &error), 0);
+}
+
+/* The lock's file, where others can open it or could have put it there. */
+static void test_a_lock_that_others_could_hold_is_refused(void **state)
+{
+    (void)state;
+    demit_os_error_t error;
+    make_file(inside("readable.lock"), "");
+    make_file(inside("foreign.lock"), "");
+    assert_int_equal(chmod(inside("foreign.lock"), 0600), 0);
+    assert_int_equal(chown(inside("foreign.lock"), STRANGER, STRANGER), 0);
+    assert_int_equal(mkfifo(inside("fifo.lock"), 0600), 0);
+    make_file(inside("precious"), "precious");
+    assert_int_equal(symlink(inside("precious"), inside("link.lock")), 0);
+    static const char *const names[] = {"readable", "foreign", "fifo"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        assert_int_not_equal(try_pid_file(inside(names[i]), &error), 0);
+        assert_int_not_equal(access(inside(names[i]), F_OK), 0);
+        assert_non_null(strstr(error.text, "remove it"));
+    }
+    demit_os_pid_file_t file;
+    assert_int_not_equal(demit_os_pid_file_look(inside("link"), &error), 0);
+    assert_int_not_equal(demit_os_pid_file(inside("link"), &file, &error), 0);
+    assert_file_says(inside("precious"), "precious");
 }
 
 static void test_a_planted_pid_file_changes_nothing(void **state)
@@ -283,15 +361,17 @@ static void test_a_planted_pid_file_changes_nothing(void **state)
     make_file(inside("precious"), "precious");
     assert_int_equal(symlink(inside("precious"), inside("link")), 0);
     assert_int_equal(link(inside("precious"), inside("hard")), 0);
+    assert_int_equal(link(inside("precious"), inside("hard.new")), 0);
     assert_int_equal(symlink(inside("new"), inside("dangling")), 0);
     assert_int_equal(mkfifo(inside("fifo"), 0644), 0);
     assert_int_equal(mkdir(inside("sub"), 0755), 0);
     make_file(inside("foreign"), "x");
     assert_int_equal(chown(inside("foreign"), STRANGER, STRANGER), 0);
-    static const char *const planted[] = {"link", "hard", "dangling", "fifo", "sub", "foreign"};
+    static const char *const planted[] = {"link", "dangling", "fifo", "sub", "foreign"};
     for (size_t i = 0; i < sizeof(planted) / sizeof(planted[0]); i++) {
         assert_int_not_equal(try_pid_file(inside(planted[i]), &error), 0);
     }
+    assert_int_equal(try_pid_file(inside("hard"), &error), 0); /* another file takes its place */
     assert_file_says(inside("precious"), "precious");
     assert_int_not_equal(access(inside("new"), F_OK), 0);
     assert_int_not_equal(try_pid_file("relative", &error), 0);
@@ -343,13 +423,14 @@ static void test_a_link_of_roots_own_is_followed_on_the_way(void **state)
 static void ordinary_pid_file_body(void)
 {
     demit_os_error_t error = {0};
-    int fd = -1;
+    demit_os_pid_file_t file;
     CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
-    CHECK(demit_os_pid_file(inside("theirs/pid"), &fd, &error) == 0);
+    CHECK(demit_os_pid_file(inside("theirs/pid"), &file, &error) == 0);
     CHECK(demit_os_make_directory(NULL, inside("theirs/spool"), 0700, STRANGER, STRANGER, &error) == 0);
-    CHECK(demit_os_pid_file("/tmp/demit-contract-pid", &fd, &error) != 0);
+    CHECK(demit_os_pid_file("/tmp/demit-contract-pid", &file, &error) != 0);
     CHECK_HOLDS(error.text, "root or oneself");
-    CHECK(demit_os_pid_file(inside("roots"), &fd, &error) == EACCES);
+    CHECK(demit_os_pid_file_look(inside("roots"), &error) == EACCES);
+    CHECK(demit_os_pid_file(inside("roots"), &file, &error) == EACCES);
     CHECK(demit_os_make_directory(NULL, inside("group/x"), 0700, STRANGER, STRANGER, &error) != 0);
 }
 
@@ -597,6 +678,8 @@ int main(void)
         cmocka_unit_test(test_the_parent_exits_0_when_the_child_is_ready),
         cmocka_unit_test(test_limits_and_memory),
         WITH_DIRECTORY(test_the_pid_file_is_written_locked_and_then_only_read),
+        WITH_DIRECTORY(test_nobody_else_can_block_a_start),
+        WITH_DIRECTORY(test_a_lock_that_others_could_hold_is_refused),
         WITH_DIRECTORY(test_a_planted_pid_file_changes_nothing),
         WITH_DIRECTORY(test_no_pid_file_where_others_can_write),
         WITH_DIRECTORY(test_a_link_of_roots_own_is_followed_on_the_way),

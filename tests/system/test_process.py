@@ -7,6 +7,7 @@ import re
 import signal
 import stat
 import subprocess
+import sys
 import time
 import unittest
 
@@ -86,13 +87,17 @@ class Detached(SystemTest):
         pid = self.pid()
         status = os.stat(self.pid_file)
         self.assertEqual(stat.S_IMODE(status.st_mode), 0o644)
+        for path in (self.pid_file, self.pid_file + ".lock"):
+            with open(path, "rb") as file, self.assertRaises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         if IS_ROOT:
             self.assertEqual(status.st_uid, 0)
             self.assertEqual(thread_statuses(pid)[0]["Uid"].split(), [str(TEST_UID)] * 4)
             self.assertEqual(self.open_for_writing(pid), [], "the service could name another process for root to kill")
         self.end(pid)
-        with open(self.pid_file, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the number counts only while the file is locked
+        for path in (self.pid_file, self.pid_file + ".lock"):
+            with open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the number counts only while that is locked
 
     def open_for_writing(self, pid):
         """Access modes other than reading of the descriptors by which PID holds the pid file."""
@@ -114,6 +119,22 @@ class Detached(SystemTest):
         self.assertNotEqual(result.returncode, 0)
         self.assertIn(self.pid_file, result.stderr)
         self.assertTrue(running(self.pid()))
+
+    @needs_root
+    def test_nobody_else_can_block_a_start(self):
+        """Everybody may read the pid file, and who may read a file can lock it."""
+        self.assertEqual(self.detach().returncode, 0)
+        self.end(self.pid())
+        hold = (
+            "import fcntl, os, sys; os.setgroups([]); os.setgid(54399); os.setuid(54399); "
+            "file = open(sys.argv[1], 'rb'); fcntl.flock(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+        )
+        command = [sys.executable, "-c", hold, self.pid_file]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as outsider:
+            self.assertEqual(outsider.stdout.readline(), "held\n")
+            started = self.detach()
+            outsider.stdin.close()
+        self.assertEqual(started.returncode, 0, started.stderr)
 
     def test_it_lets_go_of_the_terminal(self):
         self.assertEqual(self.detach().returncode, 0)

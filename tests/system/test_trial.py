@@ -103,6 +103,24 @@ class Trial(SystemTest):
         text = self.invalid(self.site.config(), PLACE + "SpoolBase: uid 54321 cannot write to .*owner 0:0 and mode 0750")
         self.assertIn(f"give it to {TEST_UID}:{TEST_GID}", text)
 
+    def test_a_pid_file_that_a_start_would_refuse(self):
+        """In a directory of the daemon's user; where something else lies; with a lock that others could hold."""
+        self.site.make_owned("run", mode=0o755)
+        os.mkdir(self.site.path("taken"))
+        os.close(os.open(self.site.path("readable.lock"), os.O_CREAT, 0o644))
+        os.chmod(self.site.path("readable.lock"), 0o644)
+        for name, why in (
+            ("run/demitd.pid", f"belongs to uid {TEST_UID}, who could plant a link"),
+            ("taken", "is not a regular file"),
+            ("missing/demitd.pid", 'missing" cannot be entered'),
+            ("readable", "mode 0644, so others than its owner can hold its lock"),
+        ):
+            config = f'pidfile = "{self.site.path(name)}"\n' + self.site.config()
+            self.invalid(config, r"demit\.conf:1:1: pidfile: .*" + why)
+            explained = run_demitd("-c", self.site.path("demit.conf"), "-e", timeout_s=20)
+            self.assertEqual(explained.returncode, 77, explained.stderr)
+            self.assertRegex(explained.stderr, why)
+
     def test_a_missing_spool_is_made_by_root(self):
         os.rmdir(self.site.path("spool"))
         self.valid(self.site.config())

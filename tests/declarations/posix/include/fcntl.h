@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 /* open(3p) */
+#define O_ACCMODE   0x3
 #define O_RDONLY    0x0
 #define O_WRONLY    0x1
 #define O_RDWR      0x2
@@ -28,9 +29,10 @@ int openat(int fd, const char *path, int flags, ...);
 #define FD_CLOEXEC 1
 int fcntl(int fd, int command, ...);
 
-/* fstatat(3p), unlinkat(3p) */
+/* fstatat(3p), unlinkat(3p), faccessat(3p) */
 #define AT_FDCWD            (-100)
 #define AT_SYMLINK_NOFOLLOW 0x2
 #define AT_REMOVEDIR        0x8
+#define AT_EACCESS          0x1
 
 #endif

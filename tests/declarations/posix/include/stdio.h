@@ -15,6 +15,8 @@ FILE *fopen(const char *path, const char *mode);
 char *fgets(char *line, int size, FILE *file);
 int fflush(FILE *file);
 int fclose(FILE *file);
+/* renameat(3p) */
+int renameat(int old_fd, const char *old_path, int new_fd, const char *new_path);
 /* fdopen(3p), getdelim(3p) */
 FILE *fdopen(int fd, const char *mode);
 ssize_t getline(char **line, size_t *size, FILE *file);

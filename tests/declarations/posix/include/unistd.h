@@ -39,6 +39,8 @@ int chdir(const char *path);
 char *getcwd(char *path, size_t size);
 ssize_t readlinkat(int fd, const char *path, char *target, size_t size);
 int unlinkat(int fd, const char *path, int flags);
+/* faccessat(3p) */
+int faccessat(int fd, const char *path, int mode, int flags);
 
 /* close(3p), dup(3p), pipe(3p), read(3p), write(3p), fsync(3p), ftruncate(3p), fchown(3p) */
 int close(int fd);
