@@ -128,6 +128,11 @@ typedef struct demit_error_text {
 /* Writes what is wrong with LISTEN, behind the place where it is written. */
 void demit_listen_say(demit_error_text_t *error, const demit_listen_settings_t *listen, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Whether a new socket of LISTEN's port takes a privilege that the identity does not keep. */
+bool demit_listen_is_out_of_reach(const demit_daemon_t *daemon, const demit_listen_settings_t *listen);
+/* Why LISTEN may not be bound, and what would change that. Returns EX_NOPERM. */
+int demit_listen_say_denied(const demit_daemon_t *daemon, const demit_listen_settings_t *listen,
+                            demit_error_text_t *error);
 
 /* Makes a BOUND for LISTEN, without a socket. It goes by demit_bound_close(). */
 apr_status_t demit_bound_make(demit_bound_t **bound, demit_daemon_t *daemon, const demit_listen_settings_t *listen)
@@ -159,6 +164,12 @@ typedef struct demit_relisten demit_relisten_t;
 int demit_relisten_prepare(demit_relisten_t **change, demit_daemon_t *daemon, const demit_settings_t *newer,
                            demit_reload_outcome_t *outcome, apr_pool_t *pool) __attribute__((warn_unused_result));
 /*
+ * For a reload that is refused already: a line in OUTCOME for every port that NEWER has and the daemon has not, and
+ * that takes a privilege which was given up at the start. Opens nothing.
+ */
+void demit_relisten_foresee(const demit_daemon_t *daemon, const demit_settings_t *newer,
+                            demit_reload_outcome_t *outcome);
+/*
  * Lets clients in by NEWER, which are the daemon's settings now: the loops are told, and sockets that are not wanted
  * any more close when the last of them has heard. Until then the change holds OLDER. Says in OUTCOME what was done.
  */
@@ -176,10 +187,11 @@ int demit_enter_sandbox(demit_daemon_t *daemon);
 /* event=sandbox for every part, event=sandbox_path for every path that was to be allowed and is missing. */
 void demit_log_sandbox(const demit_daemon_t *daemon);
 /*
- * For a reload: NULL if everything that SETTINGS needs lies within the sandbox that was entered, else a sentence, in
- * POOL, that names the option and what to do. Whoever gets a sentence refuses the whole reload.
+ * For a reload: a sentence, in POOL, for everything that SETTINGS needs and that does not lie within the sandbox that
+ * was entered; it names the option and what to do. Whoever gets one refuses the whole reload. const char *
  */
-const char *demit_sandbox_lacks(const demit_daemon_t *daemon, const demit_settings_t *settings, apr_pool_t *pool);
+apr_array_header_t *demit_sandbox_lacks(const demit_daemon_t *daemon, const demit_settings_t *settings,
+                                        apr_pool_t *pool);
 /* For -e: prints each part with its paths and ports, and what would not be enforced. False: a start would fail. */
 bool demit_show_sandbox(demit_daemon_t *daemon);
 /* For -t: true, or false having said on standard error why Sandbox = required cannot be had here. */

@@ -63,14 +63,20 @@ static const demit_bound_t *own_overlap(const demit_daemon_t *daemon, const demi
     return bound != NULL ? bound : overlap_in(daemon->leaving, listen);
 }
 
-static int say_denied(const demit_daemon_t *daemon, const demit_listen_settings_t *listen, demit_error_text_t *error)
+bool demit_listen_is_out_of_reach(const demit_daemon_t *daemon, const demit_listen_settings_t *listen)
+{
+    return listen->unix_path == NULL && listen->port < demit_identity_lowest_port(daemon->identity);
+}
+
+int demit_listen_say_denied(const demit_daemon_t *daemon, const demit_listen_settings_t *listen,
+                            demit_error_text_t *error)
 {
     if (daemon->main_loop == NULL) {
         demit_listen_say(error, listen,
                          "Listen \"%s\": Permission denied; a port below 1024 needs a start as root or the privilege "
                          "to bind it",
                          listen->title);
-    } else if (listen->port < demit_identity_lowest_port(daemon->identity)) {
+    } else if (demit_listen_is_out_of_reach(daemon, listen)) {
         demit_listen_say(error, listen,
                          "Listen \"%s\": Permission denied; the privilege to bind it was given up at the start; %s",
                          listen->title, demit_os_low_port_advice());
@@ -106,7 +112,7 @@ static int say_failed(const demit_daemon_t *daemon, const demit_listen_settings_
         return EX_UNAVAILABLE;
     }
     if (APR_STATUS_IS_EACCES(status)) {
-        return say_denied(daemon, listen, error);
+        return demit_listen_say_denied(daemon, listen, error);
     }
     if (APR_TO_OS_ERROR(status) == EADDRNOTAVAIL) {
         demit_listen_say(error, listen, "Listen \"%s\": %s; no interface of this host has that address", listen->title,

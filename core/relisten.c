@@ -199,6 +199,20 @@ static void change_kept(const demit_relisten_t *change, demit_reload_outcome_t *
 /* ---- new sockets ------------------------------------------------------------------------------------------------- */
 
 /* A socket that another reload has just taken out, and that is not closed yet. */
+void demit_relisten_foresee(const demit_daemon_t *daemon, const demit_settings_t *newer,
+                            demit_reload_outcome_t *outcome)
+{
+    const apr_array_header_t *listeners = newer->listeners;
+    demit_error_text_t error;
+
+    for (int i = 0; i < listeners->nelts; i++) {
+        const demit_listen_settings_t *listen = &APR_ARRAY_IDX(listeners, i, demit_listen_settings_t);
+        if (listen->enable && !has_bound(daemon, listen, false) && demit_listen_is_out_of_reach(daemon, listen)) {
+            add_error(outcome, demit_listen_say_denied(daemon, listen, &error), error.text);
+        }
+    }
+}
+
 static demit_bound_t *find_leaving(const demit_daemon_t *daemon, const demit_listen_settings_t *listen, bool is_console)
 {
     for (int i = 0; i < daemon->leaving->nelts; i++) {

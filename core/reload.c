@@ -146,6 +146,20 @@ static void change_over(demit_daemon_t *daemon, const demit_settings_t *newer, d
     demit_settings_release(older);
 }
 
+/* Whoever mends what the sandbox lacks must not find out by the next reload that the privilege is missing, too. */
+static void refuse_what_lacks(const demit_daemon_t *daemon, const demit_settings_t *newer,
+                              demit_reload_outcome_t *outcome, apr_pool_t *pool)
+{
+    const apr_array_header_t *lacking = demit_sandbox_lacks(daemon, newer, pool);
+
+    for (int i = 0; i < lacking->nelts; i++) {
+        refuse(outcome, EX_NOPERM, APR_ARRAY_IDX(lacking, i, const char *));
+    }
+    if (lacking->nelts > 0) {
+        demit_relisten_foresee(daemon, newer, outcome);
+    }
+}
+
 static void try_reload(demit_daemon_t *daemon, demit_reload_outcome_t *outcome, apr_pool_t *pool)
 {
     demit_relisten_t *listeners;
@@ -159,9 +173,8 @@ static void try_reload(demit_daemon_t *daemon, demit_reload_outcome_t *outcome, 
         return;
     }
     compare(daemon, newer, outcome, pool);
-    const char *lacking = outcome->exit_code == 0 ? demit_sandbox_lacks(daemon, newer, pool) : NULL;
-    if (lacking != NULL) {
-        refuse(outcome, EX_NOPERM, lacking);
+    if (outcome->exit_code == 0) {
+        refuse_what_lacks(daemon, newer, outcome, pool);
     }
     if (outcome->exit_code == 0 && demit_relisten_prepare(&listeners, daemon, newer, outcome, pool) == 0) {
         change_over(daemon, newer, listeners, outcome);

@@ -294,31 +294,35 @@ static const char *who_needs(const demit_settings_t *settings, uint16_t port, ap
     return "Sandbox_Ports";
 }
 
-const char *demit_sandbox_lacks(const demit_daemon_t *daemon, const demit_settings_t *settings, apr_pool_t *pool)
+apr_array_header_t *demit_sandbox_lacks(const demit_daemon_t *daemon, const demit_settings_t *settings,
+                                        apr_pool_t *pool)
 {
     const plan_t plan = draw_up(daemon, settings, pool);
     const demit_sandbox_request_t *held = &daemon->sandbox;
+    apr_array_header_t *lacking = apr_array_make(pool, 2, sizeof(const char *));
 
     for (int i = 0; is_enforced(daemon, BIND) && i < plan.ports->nelts; i++) {
         const uint16_t port = APR_ARRAY_IDX(plan.ports, i, uint16_t);
         if (!has_port(held->ports, held->port_count, port)) {
-            return apr_psprintf(pool,
-                                "%s needs TCP port %u, which the sandbox does not let this demitd bind; restart it "
-                                "(Sandbox_Ports allows ports for later)",
-                                who_needs(settings, port, pool), port);
+            APR_ARRAY_PUSH(lacking, const char *) =
+                apr_psprintf(pool,
+                             "%s needs TCP port %u, which the sandbox does not let this demitd bind; restart it "
+                             "(Sandbox_Ports allows ports for later)",
+                             who_needs(settings, port, pool), port);
         }
     }
     for (int i = 0; is_enforced(daemon, FILES) && i < plan.paths->nelts; i++) {
         const demit_sandbox_path_t *path = &APR_ARRAY_IDX(plan.paths, i, demit_sandbox_path_t);
         const bool is_option = strchr(path->option, ' ') == NULL && path->access != DEMIT_SANDBOX_CONNECT;
         if (is_option && !has_path(held->paths, held->path_count, path)) {
-            return apr_psprintf(pool,
-                                "%s needs %s, which the sandbox keeps out of reach of this demitd; restart it "
-                                "(Sandbox_Paths allows paths for later)",
-                                path->option, path->path);
+            APR_ARRAY_PUSH(lacking, const char *) =
+                apr_psprintf(pool,
+                             "%s needs %s, which the sandbox keeps out of reach of this demitd; restart it "
+                             "(Sandbox_Paths allows paths for later)",
+                             path->option, path->path);
         }
     }
-    return NULL;
+    return lacking;
 }
 
 /* ---- -e and -t --------------------------------------------------------------------------------------------------- */

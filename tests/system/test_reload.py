@@ -379,6 +379,23 @@ class Sandboxed(ReloadTest):
         self.assertEqual(listening_inode(other), None)
         self.greeting(self.site.port)
 
+    @unittest.skipUnless(PRIVATE, "needs root and a network namespace")
+    def test_a_port_for_which_the_privilege_is_missing_too(self):
+        """One answer names both: who restarts for the sandbox need not find out by the next reload."""
+        daemon, other = self.daemon(), free_port()
+        if not re.search(r'event=sandbox part="TCP bind" enforced=yes', daemon.log()):
+            self.skipTest("this kernel's sandbox knows no ports")
+        text = self.site.config(listen=self.listens(self.site.port, 25, other))
+        errors = self.refused(
+            text,
+            77,
+            r'Listen "127\.0\.0\.1:25" needs TCP port 25.*Sandbox_Ports',
+            rf'Listen "127\.0\.0\.1:{other}" needs TCP port {other}.*Sandbox_Ports',
+            r'demit\.conf:\d+:\d+: Listen "127\.0\.0\.1:25": Permission denied; the privilege to bind it was given up',
+        )
+        self.assertIn(Privilege.advice[BACK_END], errors[2])
+        self.greeting(self.site.port)
+
     @needs_root
     def test_a_directory_that_was_not(self):
         daemon = self.daemon()

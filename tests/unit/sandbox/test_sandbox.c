@@ -111,7 +111,8 @@ static bool answers(const question_t *question)
     if (demit_enter_sandbox(&daemon) != 0) {
         return false;
     }
-    const char *lacks = demit_sandbox_lacks(&daemon, wanted, pool);
+    const apr_array_header_t *lacking = demit_sandbox_lacks(&daemon, wanted, pool);
+    const char *lacks = lacking->nelts == 0 ? NULL : apr_array_pstrcat(pool, lacking, ' ');
     const bool expected = question->lacks != NULL && is_enforced(&daemon, question->part);
     if (expected ? lacks == NULL || strstr(lacks, question->lacks) == NULL || strstr(lacks, "restart it") == NULL
                  : lacks != NULL) {
