@@ -80,6 +80,7 @@ class AttackTest(SystemTest):
 
     def attack(self, daemon, victim, sandboxed=False):
         """{call: {errnos}} over all threads."""
+        daemon.wait_event("event=ready ")  # before that its own audit may find what the attack has changed, and end it
         command = [self.program, str(daemon.pid), str(victim.pid), str(free_port()), *(["sandboxed"] if sandboxed else [])]
         result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
