@@ -37,7 +37,8 @@ _Noreturn void child_skips(const char *why)
     _exit(SKIPPED);
 }
 
-void stand_still(void)
+/* In the child: until the parent has looked. */
+static void stand_still(void)
 {
     char byte = 0;
     if (write(tell_fd, "S", 1) != 1) {

@@ -37,10 +37,10 @@ void check_holds(const char *file, int line, const char *text, const char *part)
 /* In the child: the case cannot run on this host; the test is skipped, visibly. */
 _Noreturn void child_skips(const char *why);
 
-/* In the child: stands still until the parent has looked. */
-void stand_still(void);
-
-/* Runs BODY in a child. LOOK (may be NULL) is called while the child stands still; it uses cmocka's assertions. */
+/*
+ * Runs BODY in a child. LOOK (may be NULL) is called when BODY is through, while the child stands still; it uses
+ * cmocka's assertions.
+ */
 void in_child(void (*body)(void), void (*look)(pid_t child));
 
 /* What the kernel says about one thread. */

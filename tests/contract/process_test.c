@@ -303,7 +303,6 @@ static void outsider_body(void)
     CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
     hold_what_can_be_held(inside("pid"));
     CHECK(open(inside("pid.lock"), O_RDONLY) < 0 && errno == EACCES);
-    stand_still();
 }
 
 static void start_beside_the_outsider(pid_t outsider)
