@@ -220,14 +220,16 @@ static int take_root_directory(void)
     return chroot("/") == 0 ? 0 : errno;
 }
 
+/* EPERM alone: setresuid(2), setuid(2), setgroups(2), chroot(2) of every system name no other error for want of root.
+ */
 static const os_probe_t probes[] = {
-    {"setting all uids to 0", os_probe_uid_was_lost, take_uids},
-    {"setuid(0)", os_probe_uid_was_lost, take_uid},
-    {"seteuid(0)", os_probe_uid_was_lost, take_effective_uid},
-    {"setting all gids to 0", os_probe_gid_was_lost, take_gids},
-    {"setgid(0)", os_probe_gid_was_lost, take_gid},
-    {"setgroups({0})", os_probe_gid_was_lost, take_group},
-    {"chroot(\"/\")", chroot_was_lost, take_root_directory},
+    {"setting all uids to 0", os_probe_uid_was_lost, take_uids, NULL},
+    {"setuid(0)", os_probe_uid_was_lost, take_uid, NULL},
+    {"seteuid(0)", os_probe_uid_was_lost, take_effective_uid, NULL},
+    {"setting all gids to 0", os_probe_gid_was_lost, take_gids, NULL},
+    {"setgid(0)", os_probe_gid_was_lost, take_gid, NULL},
+    {"setgroups({0})", os_probe_gid_was_lost, take_group, NULL},
+    {"chroot(\"/\")", chroot_was_lost, take_root_directory, NULL},
 };
 
 int os_backend_probe(const demit_identity_t *identity, demit_os_error_t *error)

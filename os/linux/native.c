@@ -84,6 +84,8 @@ int os_backend_resolve(demit_identity_t *identity, const demit_identity_request_
     native->status_fd = -1;
     identity->native = native;
     os_namespace_look();
+    native->maps_root_uid = os_host_maps_uid(0);
+    native->maps_root_gid = os_host_maps_gid(0);
     if (request->privileges != NULL) {
         os_tell(warnings, "Privileges is ignored on Linux; Capabilities is its counterpart");
     }
@@ -361,16 +363,35 @@ static bool always(const demit_identity_t *identity)
     return true;
 }
 
+/* setresuid(2), user_namespaces(7): an id without a number is EINVAL, before anything else is asked. */
+static bool refuses_uid(const demit_identity_t *identity, int code)
+{
+    return code == (identity->native->maps_root_uid ? EPERM : EINVAL);
+}
+
+static bool refuses_gid(const demit_identity_t *identity, int code)
+{
+    return code == (identity->native->maps_root_gid ? EPERM : EINVAL);
+}
+
+/* prctl(2), PR_SET_NO_NEW_PRIVS: any value but 1 is EINVAL; no privilege could make it another one. */
+static bool refuses_new_privs(const demit_identity_t *identity, int code)
+{
+    (void)identity;
+    return code == EINVAL;
+}
+
+/* setgroups(2), chroot(2) and capabilities(7), "securebits", ask for the privilege first. */
 static const os_probe_t probes[] = {
-    {"setresuid(0, 0, 0)", os_probe_uid_was_lost, take_uids},
-    {"setuid(0)", os_probe_uid_was_lost, take_uid},
-    {"seteuid(0)", os_probe_uid_was_lost, take_effective_uid},
-    {"setresgid(0, 0, 0)", os_probe_gid_was_lost, take_gids},
-    {"setgid(0)", os_probe_gid_was_lost, take_gid},
-    {"setgroups({0})", os_probe_gid_was_lost, take_group},
-    {"chroot(\"/\")", os_probe_chroot_was_lost, take_root_directory},
-    {"clearing securebits", securebits_were_locked, take_securebits},
-    {"clearing no_new_privs", always, take_new_privs},
+    {"setresuid(0, 0, 0)", os_probe_uid_was_lost, take_uids, refuses_uid},
+    {"setuid(0)", os_probe_uid_was_lost, take_uid, refuses_uid},
+    {"seteuid(0)", os_probe_uid_was_lost, take_effective_uid, refuses_uid},
+    {"setresgid(0, 0, 0)", os_probe_gid_was_lost, take_gids, refuses_gid},
+    {"setgid(0)", os_probe_gid_was_lost, take_gid, refuses_gid},
+    {"setgroups({0})", os_probe_gid_was_lost, take_group, NULL},
+    {"chroot(\"/\")", os_probe_chroot_was_lost, take_root_directory, NULL},
+    {"clearing securebits", securebits_were_locked, take_securebits, NULL},
+    {"clearing no_new_privs", always, take_new_privs, refuses_new_privs},
 };
 
 /* Each capability that is not kept, one by one: a set of several would be refused for any of them. */

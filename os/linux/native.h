@@ -24,6 +24,8 @@ struct os_native {
     bool changes_bounding; /* false: without CAP_SETPCAP, BOUNDING and SECUREBITS are what was found */
     bool keeps_everything; /* user = root without Capabilities */
     unsigned lowest_port;  /* that can be bound afterwards */
+    bool maps_root_uid;    /* false: uid 0 has no number in this user namespace; looked up while /proc can be reached */
+    bool maps_root_gid;    /* likewise */
     long keyring;          /* the session keyring that was left; 0: none */
     int status_fd;         /* /proc/self/status from before chroot, until verified; else -1 */
 };

@@ -257,8 +257,7 @@ int os_probe_all(const demit_identity_t *identity, const os_probe_t *probes, siz
             (void)os_fail(error, 0, "regain", "%s succeeded: what was given up could be taken back", probes[i].name);
             return EPERM;
         }
-        /* EINVAL: an id that this user namespace does not map, or a flag that cannot be unset. */
-        if (code != EPERM && code != EINVAL) {
+        if (probes[i].is_refusal != NULL ? !probes[i].is_refusal(identity, code) : code != EPERM) {
             return os_fail(error, code, "regain", "%s failed, but not for want of privilege, which proves nothing",
                            probes[i].name);
         }

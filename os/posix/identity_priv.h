@@ -129,6 +129,8 @@ typedef struct os_probe {
     const char *name;
     bool (*applies)(const demit_identity_t *identity); /* false where the configuration keeps the power on purpose */
     int (*attempt)(void);                              /* 0: it succeeded, which is a disaster; else the errno */
+    /* Whether CODE is how this kernel refuses it; anything else failed for another reason. NULL: EPERM is. */
+    bool (*is_refusal)(const demit_identity_t *identity, int code);
 } os_probe_t;
 int os_probe_all(const demit_identity_t *identity, const os_probe_t *probes, size_t count, demit_os_error_t *error);
 /* The conditions of the probes: there was a uid (gid, power) to lose, and the identity does not keep it. */

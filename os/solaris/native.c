@@ -295,12 +295,13 @@ static int take_root_directory(void)
     return chroot("/") == 0 ? 0 : errno; /* chroot(2) */
 }
 
+/* EPERM alone: setuid(2), setgroups(2), chroot(2). EINVAL would be an id out of range, which 0 is not. */
 static const os_probe_t probes[] = {
-    {"setuid(0)", os_probe_uid_was_lost, take_uid},
-    {"seteuid(0)", os_probe_uid_was_lost, take_effective_uid},
-    {"setgid(0)", os_probe_gid_was_lost, take_gid},
-    {"setgroups({0})", os_probe_gid_was_lost, take_group},
-    {"chroot(\"/\")", os_probe_chroot_was_lost, take_root_directory},
+    {"setuid(0)", os_probe_uid_was_lost, take_uid, NULL},
+    {"seteuid(0)", os_probe_uid_was_lost, take_effective_uid, NULL},
+    {"setgid(0)", os_probe_gid_was_lost, take_gid, NULL},
+    {"setgroups({0})", os_probe_gid_was_lost, take_group, NULL},
+    {"chroot(\"/\")", os_probe_chroot_was_lost, take_root_directory, NULL},
 };
 
 /* One privilege, because a set of several would be refused for any of them. */
