@@ -18,8 +18,9 @@ static const char BIND[] = "TCP bind";
 typedef struct plan {
     const demit_daemon_t *daemon;
     apr_pool_t *pool;
-    apr_array_header_t *paths; /* demit_sandbox_path_t */
-    apr_array_header_t *ports; /* uint16_t */
+    apr_array_header_t *paths;   /* demit_sandbox_path_t */
+    apr_array_header_t *ports;   /* uint16_t */
+    apr_array_header_t *at_root; /* demit_sandbox_path_t: those of "/", each time that it is asked for */
 } plan_t;
 
 /* Read by the C library and the resolver long after the start; where they are not, nobody misses them. */
@@ -84,6 +85,9 @@ static void need_path(plan_t *plan, const char *path, demit_sandbox_access_t acc
 {
     const demit_sandbox_path_t needed = {.path = apr_pstrdup(plan->pool, path), .access = access, .option = option};
 
+    if (path[strspn(path, "/")] == '\0') {
+        APR_ARRAY_PUSH(plan->at_root, demit_sandbox_path_t) = needed;
+    }
     if (!has_path((const demit_sandbox_path_t *)plan->paths->elts, (size_t)plan->paths->nelts, &needed)) {
         APR_ARRAY_PUSH(plan->paths, demit_sandbox_path_t) = needed;
     }
@@ -136,7 +140,8 @@ static plan_t draw_up(const demit_daemon_t *daemon, const demit_settings_t *sett
     plan_t plan = {.daemon = daemon,
                    .pool = pool,
                    .paths = apr_array_make(pool, 16, sizeof(demit_sandbox_path_t)),
-                   .ports = apr_array_make(pool, 4, sizeof(uint16_t))};
+                   .ports = apr_array_make(pool, 4, sizeof(uint16_t)),
+                   .at_root = apr_array_make(pool, 1, sizeof(demit_sandbox_path_t))};
 
     need_path(&plan, settings->spool_base, DEMIT_SANDBOX_WRITE, "SpoolBase");
     if (settings->log[0] == '/' && !daemon->options.foreground) {
@@ -167,6 +172,25 @@ static demit_sandbox_request_t request_of(const plan_t *plan)
                                      .path_count = (size_t)plan->paths->nelts,
                                      .ports = (const uint16_t *)plan->ports->elts,
                                      .port_count = (size_t)plan->ports->nelts};
+}
+
+/*
+ * What PLAN would have the sandbox allow "/" for, and with it every file of the host, a sentence each: it lies directly
+ * in there, and a sandbox allows directories. In a jail "/" is the jail, which holds by itself.
+ */
+static const apr_array_header_t *openings_of(const plan_t *plan)
+{
+    apr_array_header_t *sentences = apr_array_make(plan->pool, 1, sizeof(const char *));
+
+    for (int i = 0; i < plan->at_root->nelts && demit_identity_chroot(plan->daemon->identity) == NULL; i++) {
+        const demit_sandbox_path_t *path = &APR_ARRAY_IDX(plan->at_root, i, demit_sandbox_path_t);
+        APR_ARRAY_PUSH(sentences, const char *) = apr_psprintf(
+            plan->pool,
+            "%s needs the whole of \"/\", so that the sandbox would keep no file of the host from being %s; "
+            "give it a directory of its own",
+            path->option, path->access == DEMIT_SANDBOX_WRITE ? "written" : "read");
+    }
+    return sentences;
 }
 
 /* ---- entering ---------------------------------------------------------------------------------------------------- */
@@ -212,6 +236,10 @@ int demit_enter_sandbox(demit_daemon_t *daemon)
     demit_os_error_t error;
 
     daemon->sandbox_parts = apr_array_make(daemon->pool, 4, sizeof(demit_sandbox_part_t));
+    if (mode == DEMIT_SANDBOX_REQUIRED && openings_of(&plan)->nelts > 0) {
+        return demit_start_failed(EX_CONFIG, "Sandbox = required: %s",
+                                  APR_ARRAY_IDX(openings_of(&plan), 0, const char *));
+    }
     if (mode != DEMIT_SANDBOX_OFF) {
         leave_out_missing(&plan);
         daemon->sandbox = request_of(&plan);
@@ -257,6 +285,18 @@ static void log_missing(const demit_daemon_t *daemon)
     }
 }
 
+static void log_openings(const demit_daemon_t *daemon)
+{
+    const plan_t plan = draw_up(daemon, daemon->settings, daemon->pool);
+    const apr_array_header_t *openings = openings_of(&plan);
+    char text[DEMIT_LOG_VALUE_MAX];
+
+    for (int i = 0; is_enforced(daemon, FILES) && i < openings->nelts; i++) {
+        demit_log(DEMIT_LOG_WARNING, "sandbox_open", "text=%s",
+                  demit_log_quote(text, sizeof(text), APR_ARRAY_IDX(openings, i, const char *)));
+    }
+}
+
 void demit_log_sandbox(const demit_daemon_t *daemon)
 {
     char name[DEMIT_LOG_VALUE_MAX], why[DEMIT_LOG_VALUE_MAX];
@@ -277,6 +317,7 @@ void demit_log_sandbox(const demit_daemon_t *daemon)
         }
     }
     log_missing(daemon);
+    log_openings(daemon);
 }
 
 /* ---- what a reload may ask for ----------------------------------------------------------------------------------- */
@@ -352,6 +393,15 @@ static void print_paths(const demit_daemon_t *daemon, const plan_t *plan)
     }
 }
 
+static void print_openings(const plan_t *plan, FILE *file, const char *before)
+{
+    const apr_array_header_t *openings = openings_of(plan);
+
+    for (int i = 0; i < openings->nelts; i++) {
+        fprintf(file, "%s%s\n", before, APR_ARRAY_IDX(openings, i, const char *));
+    }
+}
+
 static void print_ports(const plan_t *plan)
 {
     printf("      bind     any free port");
@@ -379,7 +429,7 @@ bool demit_show_sandbox(demit_daemon_t *daemon)
 {
     const demit_sandbox_mode_t mode = daemon->settings->security.sandbox;
     const plan_t plan = draw_up(daemon, daemon->settings, daemon->pool);
-    bool enters = true;
+    bool enters = mode != DEMIT_SANDBOX_REQUIRED || openings_of(&plan)->nelts == 0;
 
     if (mode == DEMIT_SANDBOX_OFF) {
         printf("\nSandbox = off: nothing more is taken.\n");
@@ -395,6 +445,7 @@ bool demit_show_sandbox(demit_daemon_t *daemon)
                part->enforced ? "" : "NOT ENFORCED: ", part->enforced ? part->what : part->why_not);
         if (part->enforced && strcmp(part->name, FILES) == 0) {
             print_paths(daemon, &plan);
+            print_openings(&plan, stdout, "      WARNING  ");
         } else if (part->enforced && strcmp(part->name, BIND) == 0) {
             print_ports(&plan);
         }
@@ -407,17 +458,21 @@ bool demit_test_sandbox(demit_daemon_t *daemon)
 {
     const demit_security_settings_t *security = &daemon->settings->security;
     const plan_t plan = draw_up(daemon, daemon->settings, daemon->pool);
-    bool enters = true;
+    const bool required = security->sandbox == DEMIT_SANDBOX_REQUIRED;
+    bool enters = !required || openings_of(&plan)->nelts == 0;
 
-    if (security->sandbox != DEMIT_SANDBOX_REQUIRED) {
+    if (security->sandbox == DEMIT_SANDBOX_OFF) {
         return true;
     }
     if (!explain(daemon, &plan)) {
-        return false;
+        return !required; /* a start with "auto" will tell */
+    }
+    if (is_enforced(daemon, FILES)) {
+        print_openings(&plan, stderr, required ? "Sandbox = required: " : "warning: ");
     }
     for (int i = 0; i < daemon->sandbox_parts->nelts; i++) {
         const demit_sandbox_part_t *part = &APR_ARRAY_IDX(daemon->sandbox_parts, i, demit_sandbox_part_t);
-        if (!part->enforced) {
+        if (required && !part->enforced) {
             fprintf(stderr, "%s:%u:%u: Sandbox = required, and \"%s\" cannot be enforced: %s\n",
                     security->sandbox_source.file, security->sandbox_source.line, security->sandbox_source.column,
                     part->name, part->why_not);
