@@ -163,6 +163,18 @@ static int forbid_families(scmp_filter_ctx filter)
     return code;
 }
 
+/*
+ * The old door of i386, s390x and others: one call for all that sockets do, and its arguments lie in memory, where no
+ * filter sees them. So it may open none at all; libc has socket(2) itself, which Linux has there since 4.3. What else
+ * goes through that door needs a socket first, and no rule here is about it.
+ */
+static int forbid_socketcall(scmp_filter_ctx filter)
+{
+    enum { OPENS_A_SOCKET = 1 }; /* SYS_SOCKET of <linux/net.h>: socketcall(2) */
+    const struct scmp_arg_cmp opens = is(0, OPENS_A_SOCKET);
+    return forbid(filter, SCMP_ACT_ERRNO(EPERM), "socketcall", 1, &opens);
+}
+
 /* ---- the part of the sandbox ---- */
 
 bool os_seccomp_can(char *why_not, size_t size)
@@ -199,6 +211,9 @@ int os_seccomp_enter(demit_os_error_t *error)
         code = forbid_families(filter);
     }
     if (code == 0) {
+        code = forbid_socketcall(filter);
+    }
+    if (code == 0) {
         code = -seccomp_load(filter);
     }
     seccomp_release(filter);
@@ -213,5 +228,12 @@ int os_seccomp_verify(demit_os_error_t *error)
         error->code = EPERM;
         return EPERM;
     }
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return os_fail(error, errno, "sandbox",
+                       "this C library opens sockets by socketcall(2) alone, which the sandbox cannot look into; "
+                       "Sandbox = off would do without");
+    }
+    (void)close(fd);
     return 0;
 }

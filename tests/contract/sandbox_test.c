@@ -267,7 +267,7 @@ static int socket_code(int family, int type, int protocol)
 static void arguments_body(void)
 {
 #if defined(__linux__)
-    enum { FAMILY_ALG = 38, FAMILY_SMC = 43, FAMILY_BEYOND = 77, DCCP = 6 };
+    enum { FAMILY_ALG = 38, FAMILY_SMC = 43, FAMILY_BEYOND = 77, DCCP = 6, MPTCP = 262 };
     char letter = 'x';
     const told_t told = entered();
     if (!told.calls) {
@@ -279,9 +279,14 @@ static void arguments_body(void)
     CHECK(ioctl(fd, TIOCSTI, &letter) < 0 && errno == EPERM); /* ENOTTY otherwise */
     CHECK(syscall(SYS_ioctl, fd, TIOCSTI | UINT64_C(1) << 32, &letter) < 0 && errno == EPERM);
     CHECK(fcntl(fd, F_SETOWN, getpid()) < 0 && errno == EPERM);
+    CHECK(socket_code(AF_INET, SOCK_STREAM, MPTCP) == EPERM);
     CHECK(socket_code(AF_INET, SOCK_SEQPACKET, 0) == EPERM && socket_code(AF_INET, DCCP, 0) == EPERM);
     CHECK(socket_code(FAMILY_SMC, SOCK_STREAM, 0) == EPERM && socket_code(FAMILY_ALG, SOCK_SEQPACKET, 0) == EPERM);
     CHECK(socket_code(FAMILY_BEYOND, SOCK_STREAM, 0) == EPERM);
+#if defined(SYS_socketcall)
+    const unsigned long mptcp[] = {AF_INET, SOCK_STREAM, MPTCP}; /* in memory, where no filter sees them */
+    CHECK(syscall(SYS_socketcall, 1, mptcp) < 0 && errno == EPERM);
+#endif
     (void)close(fd);
 #else
     child_skips("this back end takes no system calls");
