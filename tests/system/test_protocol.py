@@ -290,10 +290,8 @@ class Limits(SystemTest):
 
     def test_silent_client_is_sent_away(self):
         self.daemon(self.site.config("Command_Timeout = 1\n"))
-        with self.client() as client:
-            started = time.monotonic()
+        with self.client(hello=False) as client:  # a word of his own could be too late already
             self.assertEqual(client.reply()[0], 421)
-            self.assertLess(time.monotonic() - started, 10 * PATIENCE)
             self.assertTrue(client.at_end())
 
     def test_hops(self):

@@ -301,7 +301,7 @@ class Listeners(ReloadTest):
         after = os.stat(path)
         self.assertEqual((after.st_mode & 0o777, after.st_ino), (0o666, before.st_ino))
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(20)
+            client.settimeout(20 * PATIENCE)
             client.connect(path)
             self.assertEqual(client.recv(3), b"220")
         self.reload(self.site.config(listen=listen))

@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -460,10 +461,15 @@ class Watchdog(StartsTest):
     def hangs(self, daemon, thread, part, work=None, most=None):
         """While THREAD stands still no ping comes, and the log says which part it is; afterwards they come again."""
         self.wait_for_pings(2)
+        withheld = len(daemon.events("watchdog_withheld"))  # a busy machine may have held something up before
         with StoppedThreads(daemon.pid, thread, most):
             if work:
                 work()
-            daemon.wait_event(rf"event=watchdog_withheld part={part} ")
+            wait_until(
+                lambda: any(re.search(rf" part={part} ", line) for line in daemon.events("watchdog_withheld")[withheld:]),
+                15,
+                f"the word that {part} hangs",
+            )
             before = self.supervisor.pings()
             for _ in range(3):
                 time.sleep(self.INTERVAL_S)  # the absence of something takes time to see
