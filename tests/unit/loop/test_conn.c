@@ -23,6 +23,8 @@
 
 #include "demit/loop.h"
 
+enum { PATIENCE_US = 120 * 1000 * 1000 };
+
 typedef struct fixture {
     apr_pool_t *pool;
     demit_loop_t *loop;
@@ -65,6 +67,7 @@ static size_t server_input(demit_conn_t *conn, void *baton, const char *bytes, s
     if (f->pause_at_once) {
         f->pause_at_once = false;
         demit_conn_pause(conn);
+        demit_timer_start(f->loop, &f->later, 50 * 1000);
     }
     return n;
 }
@@ -118,7 +121,7 @@ static fixture_t *start(uint32_t max_connections)
     assert_int_equal(demit_loop_listen(f->loop, f->listener, &f->acceptor), APR_SUCCESS);
     f->take = sizeof(f->got);
     f->watchdog.fire = on_watchdog;
-    demit_timer_start(f->loop, &f->watchdog, 10 * 1000 * 1000);
+    demit_timer_start(f->loop, &f->watchdog, PATIENCE_US);
     the_fixture = f;
     return f;
 }
@@ -212,7 +215,6 @@ static void a_paused_connection_gets_nothing(void **state)
     f->take = 1;
     f->pause_at_once = true;
     f->later.fire = resume_server;
-    demit_timer_start(f->loop, &f->later, 50 * 1000);
     assert_int_equal(write(fd, "abcdef", 6), 6);
     shutdown(fd, SHUT_WR);
     assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
@@ -486,7 +488,7 @@ static void connecting_writes_and_closes(void **state)
     fixture_t *f = start(10);
     demit_conn_t *client;
     const demit_connect_t target = {
-        .peer = f->address, .connect_timeout_us = INT64_C(120) * 1000 * 1000, .handler = &client_handler, .baton = f};
+        .peer = f->address, .connect_timeout_us = PATIENCE_US, .handler = &client_handler, .baton = f};
 
     (void)state;
     assert_int_equal(demit_conn_connect(&client, f->loop, &target), APR_SUCCESS);
@@ -506,7 +508,7 @@ static void nobody_listens(void **state)
     (void)state;
     assert_int_equal(apr_sockaddr_info_get(&closed, "127.0.0.1", APR_INET, 1, 0, f->pool), APR_SUCCESS);
     const demit_connect_t target = {
-        .peer = closed, .connect_timeout_us = INT64_C(120) * 1000 * 1000, .handler = &client_handler, .baton = f};
+        .peer = closed, .connect_timeout_us = PATIENCE_US, .handler = &client_handler, .baton = f};
     assert_int_equal(demit_conn_connect(&client, f->loop, &target), APR_SUCCESS);
     assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
     assert_int_equal(f->drains, 100 + DEMIT_CONN_CONNECT_FAILED);
