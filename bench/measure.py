@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import socket
+import statistics
 import subprocess
 import time
 
@@ -16,6 +17,7 @@ from servers import PORT, RECIPIENT, SENDER, SINK, Failed
 PATIENCE_S = 60  # for what takes a moment on an idle machine
 ROOM_BYTES = 16 << 30
 RUN_LIMIT_S = 300  # for one run of smtp-source
+STARTS = 5
 REST_STEP_S, REST_LIMIT_S = 0.25, 20.0
 SYNCS = ("fsync", "fdatasync", "sync_file_range", "sync", "syncfs", "msync")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
@@ -273,14 +275,17 @@ def expect(client, code):
 
 
 def start_time(site, server):
-    """Milliseconds from the exec to the first 220, the second time on a spool: it is made already."""
+    """Milliseconds from the exec to the first 220, on a spool that an earlier start has made; the median of some starts."""
     with running(site, server, "hold"):
         pass
-    tree = start(server)
-    try:
-        return {"ms": wait_for_220(server, tree) * 1000}
-    finally:
-        tree.end(0, signal.SIGKILL)
+    took_ms = []
+    for _ in range(STARTS):
+        tree = start(server)
+        try:
+            took_ms.append(wait_for_220(server, tree) * 1000)
+        finally:
+            tree.end(0, signal.SIGKILL)
+    return {"ms": statistics.median(took_ms)}
 
 
 def syncs(site, server, row, messages):

@@ -276,6 +276,9 @@ class Exim(Peer):
             + ("" if mode == "relay" else "queue_only = true\n"),
         )
         self.inside("update-exim4.conf")
+        log = os.path.join(self.root, "var/log/exim4/mainlog")
+        if os.path.exists(log):
+            os.truncate(log, 0)  # it belongs to Exim's user
 
     def command(self):
         return ["/usr/sbin/exim4", "-bdf", "-q30m"]
@@ -289,7 +292,7 @@ class Exim(Peer):
 class OpenSmtpd(Peer):
     name, title, package = "opensmtpd", "OpenSMTPD", "opensmtpd"
     spool = "/var/spool/smtpd"
-    PACE = {"relaying": 0.1}
+    PACE = {"one": 0.1, "relaying": 0.1}
     idle_connections = 500
     CHANGES = (
         ("action relay host smtp://…", "smtp-sink, for relaying"),

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import unittest
 from unittest import mock
 
@@ -142,6 +143,37 @@ class Table(unittest.TestCase):
         self.assertEqual(table.replaced(made, "| new |\n"), made)
         with self.assertRaises(ValueError):
             table.replaced("no place", "x")
+
+
+class Found(unittest.TestCase):
+    """What the peers hold is counted by their files; what else they keep beside a message is none."""
+
+    def found(self, server, *paths):
+        with tempfile.TemporaryDirectory() as directory:
+            for path in paths:
+                os.makedirs(os.path.dirname(os.path.join(directory, path)), exist_ok=True)
+                servers.write(os.path.join(directory, path), "")
+            server.directory = directory
+            return server.found()
+
+    def test_postfix(self):
+        self.assertEqual(self.found(servers.Postfix(TOP), "hold/A1", "hold/B2", "active/C3", "pid/master.pid"), 2)
+
+    def test_exim(self):
+        self.assertEqual(self.found(servers.Exim(TOP), "input/1-H", "input/1-D", "input/a/2-H", "input/a/2-D", "msglog/1"), 2)
+
+    def test_opensmtpd(self):
+        self.assertEqual(self.found(servers.OpenSmtpd(TOP), "queue/1f/1f00/message", "queue/1f/1f00/1f001", "queue/2a/2a00/message"), 2)
+
+    def test_any_difference_is_a_failure(self):
+        server = mock.Mock(title="x")
+        for held, fine in ((5, True), (None, True), (4, False), (6, False)):
+            server.found.return_value = held
+            if fine:
+                measure.check_found(server, 5)
+            else:
+                with self.assertRaises(servers.Failed):
+                    measure.check_found(server, 5)
 
 
 class Shipped(unittest.TestCase):
