@@ -39,6 +39,7 @@ is_root() { [ "$(id -u)" -eq 0 ]; }
 # ---- builds ------------------------------------------------------------------------------------------------------
 
 # flavour_build NAME PRESET [CMAKE-OPTION…]: configures and builds into build/NAME; its words go to build/log/NAME.build.
+# With the variable flavour_target that target is built, and what it needs, instead of everything.
 flavour_build() {
     local name=$1 preset=$2 started=$SECONDS
     shift 2
@@ -48,7 +49,7 @@ flavour_build() {
     if (
         cd "$demit_top" &&
             cmake --preset "$preset" -B "build/$name" "$@" &&
-            cmake --build "build/$name" --parallel "$demit_jobs"
+            cmake --build "build/$name" --parallel "$demit_jobs" ${flavour_target:+--target "$flavour_target"}
     ) >"$log" 2>&1 </dev/null; then
         good "build $name ($((SECONDS - started)) s)"
     else

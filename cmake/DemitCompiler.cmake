@@ -58,6 +58,18 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   demit_add_flag_if_supported(-mbranch-protection=standard)
 endif()
 
+# Counters of what ran, for ci/coverage. They lie in a shared mapping of a file that is opened before main(): so they count
+# behind a chroot, a sandbox and another identity, and in a process that is killed, and the product knows nothing of them.
+option(DEMIT_COVERAGE "Count which lines run (needs clang)" OFF)
+if(DEMIT_COVERAGE)
+  if(NOT CMAKE_C_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "DEMIT_COVERAGE needs clang (CC=clang), not ${CMAKE_C_COMPILER_ID}")
+  endif()
+  target_compile_options(demit_compiler INTERFACE -fprofile-instr-generate -fcoverage-mapping
+                                                  "SHELL:-mllvm -runtime-counter-relocation=true")
+  target_link_options(demit_compiler INTERFACE -fprofile-instr-generate)
+endif()
+
 if(DEMIT_SANITIZE)
   target_compile_options(demit_compiler INTERFACE -fsanitize=${DEMIT_SANITIZE} -fno-omit-frame-pointer
                                                   -fno-sanitize-recover=all)
