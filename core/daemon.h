@@ -180,6 +180,10 @@ void demit_relisten_commit(demit_relisten_t *change, const demit_settings_t *old
  * Main thread, on its loop. */
 void demit_reload(demit_daemon_t *daemon, demit_reload_outcome_t *outcome, apr_pool_t *pool);
 
+/* ---- what every thread holds, by its own word: roll.c ------------------------------------------------------------ */
+/* As demit_control_options_t has it; BATON is the daemon. While its threads run. */
+apr_status_t demit_call_roll(void *baton, demit_roll_t *roll);
+
 /* ---- once the identity is verified: sandbox.c ---------------------------------------------------------------------
  */
 /* Takes what demitd does not need, and proves it. Before any thread: a thread that is there already stays outside. */

@@ -209,6 +209,7 @@ int demit_open_console(demit_daemon_t *daemon)
         .loop_count = daemon->loop_count,
         .shutdown = shutdown_from_console,
         .reload = reload_from_console,
+        .call_roll = demit_call_roll,
         .baton = daemon,
     };
     const apr_status_t status = demit_control_create(&daemon->control, &options, daemon->pool);

@@ -17,7 +17,8 @@ enum { CONSOLE_LIMIT_DEFAULT = 1000, CONSOLE_LIMIT_MAX = 10000 };
 
 /*
  * One command being answered. It belongs to one thread at a time: the main thread's, then the queue's while look()
- * runs, then the main thread's again. Handing it over is what orders the accesses.
+ * runs, then the main thread's again. While the roll is called it belongs to nobody. Handing it over is what orders the
+ * accesses.
  */
 typedef struct console_inquiry {
     const demit_control_options_t *options;
@@ -31,11 +32,13 @@ typedef struct console_inquiry {
     uint64_t id;
     uint32_t limit;
     demit_queue_counts_t counts;
+    demit_roll_t roll; /* its pool is NULL: it was not called */
 } console_inquiry_t;
 
 enum {
-    CONSOLE_COMMAND_STOPS = 1,  /* when the answer is out, the daemon is asked to stop */
-    CONSOLE_COMMAND_CHANGES = 2 /* the daemon is another afterwards: worth a line in the log */
+    CONSOLE_COMMAND_STOPS = 1,   /* when the answer is out, the daemon is asked to stop */
+    CONSOLE_COMMAND_CHANGES = 2, /* the daemon is another afterwards: worth a line in the log */
+    CONSOLE_COMMAND_ROLL = 4     /* complete() wants what every thread holds */
 };
 
 typedef struct console_command {

@@ -59,6 +59,7 @@ const console_command_t console_commands[] = {
     {.name = "privileges",
      .arguments = "",
      .help = "what the process may do, as configured and as the kernel tells; exit code 1 if they differ",
+     .flags = CONSOLE_COMMAND_ROLL,
      .complete = console_complete_privileges},
     {.name = "sysinfo",
      .arguments = "",

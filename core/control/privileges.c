@@ -67,7 +67,7 @@ static void put_drift(void *baton, const char *line)
 }
 
 /* An audit that could not be made is no proof of anything, so it is not 0. */
-static int judge(int differences, int report_error, bool lists_threads, char *verdict, size_t size)
+static int judge(int differences, int report_error, const char *who, char *verdict, size_t size)
 {
     if (differences > 0) {
         snprintf(verdict, size, "DRIFT: %d difference%s. Restart demitd, and find out who changed it.", differences,
@@ -78,27 +78,31 @@ static int judge(int differences, int report_error, bool lists_threads, char *ve
         snprintf(verdict, size, "Unknown: the kernel would not tell everything (is /proc mounted?).");
         return CONSOLE_EXIT_SYSTEM;
     }
-    snprintf(verdict, size, "%s",
-             lists_threads ? "No drift: every thread holds what is configured, and nothing else."
-                           : "No drift in the thread that answers. The kernel does not list the others here, which "
-                             "inherited from it (a jail without /proc?).");
+    snprintf(verdict, size, "No drift: %s", who);
     return CONSOLE_EXIT_OK;
 }
 
-/* Whether the report could count the threads: a fact that cannot be read has no value. */
-static bool lists_threads(const json_t *facts)
+/* Compares, tells the drift, and says in WHO whose word it is. The number of differences, or -1. */
+static int compare(console_inquiry_t *inquiry, char *who, size_t size)
 {
-    size_t i;
-    json_t *fact;
+    const demit_roll_t *roll = &inquiry->roll;
 
-    json_array_foreach(facts, i, fact)
-    {
-        const char *name = json_string_value(json_object_get(fact, "name"));
-        if (name != NULL && strcmp(name, "threads") == 0) {
-            return json_is_string(json_object_get(fact, "value"));
-        }
+    if (roll->pool == NULL) {
+        const int differences = demit_identity_audit(inquiry->options->identity, put_drift, &inquiry->answer);
+        snprintf(who, size, "%s",
+                 demit_identity_sees_threads()
+                     ? "every thread holds what is configured, and nothing else."
+                     : "the thread that answers holds what is configured; the kernel shows no other one here.");
+        return differences;
     }
-    return false;
+    for (int i = 0; i < roll->lines->nelts; i++) {
+        put_drift(&inquiry->answer, APR_ARRAY_IDX(roll->lines, i, const char *));
+    }
+    snprintf(who, size,
+             "each of the %u threads that demitd made finds that it holds what is configured, and nothing else. The "
+             "kernel, which would show others, lists none here (a jail without /proc).",
+             (unsigned)roll->threads);
+    return roll->differences;
 }
 
 static void put_sandbox(console_inquiry_t *inquiry)
@@ -120,7 +124,7 @@ static void put_sandbox(console_inquiry_t *inquiry)
 void console_complete_privileges(console_inquiry_t *inquiry)
 {
     console_answer_t *answer = &inquiry->answer;
-    char verdict[192];
+    char who[224], verdict[256];
 
     console_answer_init(answer, parts, sizeof(parts) / sizeof(parts[0]));
     put_configured(inquiry);
@@ -128,9 +132,8 @@ void console_complete_privileges(console_inquiry_t *inquiry)
     put_sandbox(inquiry);
     (void)console_put_array(answer, answer->value, "drift");
     const int report_error = demit_identity_report(0, put_fact, answer);
-    const int differences = demit_identity_audit(inquiry->options->identity, put_drift, answer);
-    answer->exit_code = judge(differences, report_error, lists_threads(json_object_get(answer->value, "actual")),
-                              verdict, sizeof(verdict));
+    const int differences = compare(inquiry, who, sizeof(who));
+    answer->exit_code = judge(differences, report_error, who, verdict, sizeof(verdict));
     console_put(answer, answer->value, "drift_count", json_integer(differences));
     console_put(answer, answer->value, "verdict", json_string(verdict));
 }

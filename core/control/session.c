@@ -125,6 +125,10 @@ static void release(console_session_t *session)
     demit_timer_stop(&session->timer);
     console_answer_free(&session->inquiry.answer);
     console_text_free(&session->output);
+    /* While a thread may still answer, at a stop, the pool stays, and goes with its parent. */
+    if (session->inquiry.roll.pool != NULL && !session->is_travelling) {
+        apr_pool_destroy(session->inquiry.roll.pool);
+    }
     demit_settings_release(session->inquiry.settings);
     free(session);
 }
@@ -282,15 +286,44 @@ static void in_queue(demit_task_t *task)
 }
 
 /* On the loop again. The client may have gone, or been told that it took too long. */
-static void back_from_queue(demit_task_t *task)
+static void come_back(console_session_t *session)
 {
-    console_session_t *session = DEMIT_CONTAINER_OF(task, console_session_t, task);
-
     session->is_travelling = false;
     if (session->conn != NULL && session->state == CONSOLE_ASKING) {
         complete(session);
     }
     release_if_over(session);
+}
+
+static void back_from_queue(demit_task_t *task)
+{
+    come_back(DEMIT_CONTAINER_OF(task, console_session_t, task));
+}
+
+static void back_from_roll(demit_task_t *task)
+{
+    come_back(DEMIT_CONTAINER_OF(task, console_session_t, inquiry.roll.done));
+}
+
+static bool wants_roll(const console_session_t *session)
+{
+    return (session->command->flags & CONSOLE_COMMAND_ROLL) != 0 && session->inquiry.options->call_roll != NULL &&
+           !demit_identity_sees_threads();
+}
+
+/* False: it cannot be called. */
+static bool call_roll(console_session_t *session)
+{
+    const demit_control_options_t *options = session->inquiry.options;
+
+    session->inquiry.roll.done.run = back_from_roll;
+    if (options->call_roll(options->baton, &session->inquiry.roll) != APR_SUCCESS) {
+        return false;
+    }
+    session->state = CONSOLE_ASKING;
+    session->is_travelling = true;
+    demit_timer_start(options->loop, &session->timer, PROGRESS_TIMEOUT_US);
+    return true;
 }
 
 static void log_command(const console_session_t *session)
@@ -314,6 +347,9 @@ static void answer(console_session_t *session)
     log_command(session);
     if (session->command->prepare != NULL && !session->command->prepare(inquiry)) {
         send_answer(session);
+        return;
+    }
+    if (wants_roll(session) && call_roll(session)) {
         return;
     }
     if (session->command->look == NULL) {
@@ -363,7 +399,7 @@ static void on_timeout(demit_timer_t *timer)
         break;
     case CONSOLE_ASKING:
         fail(session, CONSOLE_EXIT_UNAVAILABLE, "Is the machine overloaded, or its disk?",
-             "The queue did not answer within 30 seconds.");
+             "The daemon's threads did not answer within 30 seconds.");
         break;
     case CONSOLE_SENDING:
     case CONSOLE_CLOSING:

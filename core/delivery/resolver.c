@@ -53,6 +53,7 @@ struct demit_resolver {
     apr_thread_t *thread;
     dns_socket_t *sockets;
     demit_dns_cache_t *cache;
+    demit_errands_t errands;
     apr_thread_mutex_t *lock; /* guards the following */
     demit_lookup_t *first, **last;
     bool stopping;
@@ -403,6 +404,7 @@ static void *APR_THREAD_FUNC run(apr_thread_t *thread, void *baton)
     (void)thread;
     demit_os_name_thread("demit-dns");
     while (take_questions(resolver)) {
+        demit_errands_run(&resolver->errands);
         serve_sockets(resolver);
     }
     ares_cancel(resolver->channel); /* answers what is open: TEMPORARY */
@@ -514,6 +516,12 @@ void demit_resolver_lookup(demit_resolver_t *resolver, demit_lookup_t *lookup)
     } else if (was_empty) {
         (void)apr_pollset_wakeup(resolver->pollset);
     }
+}
+
+void demit_resolver_post(demit_resolver_t *resolver, demit_task_t *task)
+{
+    demit_errands_add(&resolver->errands, task);
+    (void)apr_pollset_wakeup(resolver->pollset);
 }
 
 /* The thread was never started: nobody else answers these. */

@@ -47,6 +47,7 @@ static struct demit_logger {
     apr_thread_mutex_t *mutex;
     apr_thread_cond_t *work;
     apr_thread_t *thread;
+    demit_errands_t errands;
 } the_log = {.target = DEMIT_LOG_STDERR, .level = DEMIT_LOG_INFO, .fd = STDERR_FILENO};
 
 static size_t format_time(char *out, size_t size)
@@ -190,8 +191,14 @@ static void *APR_THREAD_FUNC log_thread(apr_thread_t *thread, void *baton)
     demit_os_name_thread("log");
     apr_thread_mutex_lock(the_log.mutex);
     for (;;) {
-        while (the_log.filling.size == 0 && !the_log.stopping) {
+        while (the_log.filling.size == 0 && !the_log.stopping && !demit_errands_wait(&the_log.errands)) {
             apr_thread_cond_wait(the_log.work, the_log.mutex);
+        }
+        if (demit_errands_wait(&the_log.errands)) {
+            apr_thread_mutex_unlock(the_log.mutex);
+            demit_errands_run(&the_log.errands);
+            apr_thread_mutex_lock(the_log.mutex);
+            continue;
         }
         if (the_log.filling.size == 0) {
             break;
@@ -324,6 +331,14 @@ failed:
     free(spare.bytes);
     the_log.filling.bytes = NULL;
     return status;
+}
+
+void demit_log_post(demit_task_t *task)
+{
+    apr_thread_mutex_lock(the_log.mutex);
+    demit_errands_add(&the_log.errands, task);
+    apr_thread_cond_broadcast(the_log.work); /* demit_log_open() may wait by the same condition */
+    apr_thread_mutex_unlock(the_log.mutex);
 }
 
 void demit_log_stop(void)

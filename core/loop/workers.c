@@ -10,6 +10,12 @@
 
 #include "demit/os.h"
 
+typedef struct worker {
+    demit_workers_t *workers;
+    apr_thread_t *thread;
+    demit_errands_t errands;
+} worker_t;
+
 struct demit_workers {
     apr_thread_mutex_t *mutex;
     apr_thread_cond_t *work;
@@ -17,19 +23,26 @@ struct demit_workers {
     bool stopping;
     uint64_t done;
     uint32_t count;
-    apr_thread_t *threads[];
+    worker_t each[];
 };
 
 static void *APR_THREAD_FUNC worker_thread(apr_thread_t *thread, void *baton)
 {
-    demit_workers_t *workers = baton;
+    worker_t *worker = baton;
+    demit_workers_t *workers = worker->workers;
 
     (void)thread;
     demit_os_name_thread("disk");
     apr_thread_mutex_lock(workers->mutex);
     for (;;) {
-        while (workers->head == NULL && !workers->stopping) {
+        while (workers->head == NULL && !workers->stopping && !demit_errands_wait(&worker->errands)) {
             apr_thread_cond_wait(workers->work, workers->mutex);
+        }
+        if (demit_errands_wait(&worker->errands)) {
+            apr_thread_mutex_unlock(workers->mutex);
+            demit_errands_run(&worker->errands);
+            apr_thread_mutex_lock(workers->mutex);
+            continue;
         }
         demit_task_t *task = workers->head;
         if (task == NULL) {
@@ -51,7 +64,7 @@ static void *APR_THREAD_FUNC worker_thread(apr_thread_t *thread, void *baton)
 
 apr_status_t demit_workers_create(demit_workers_t **out, uint32_t count, apr_pool_t *pool)
 {
-    demit_workers_t *workers = apr_pcalloc(pool, sizeof(*workers) + count * sizeof(workers->threads[0]));
+    demit_workers_t *workers = apr_pcalloc(pool, sizeof(*workers) + count * sizeof(workers->each[0]));
     apr_status_t status = apr_thread_mutex_create(&workers->mutex, APR_THREAD_MUTEX_DEFAULT, pool);
 
     workers->tail = &workers->head;
@@ -59,7 +72,9 @@ apr_status_t demit_workers_create(demit_workers_t **out, uint32_t count, apr_poo
         status = apr_thread_cond_create(&workers->work, pool);
     }
     while (status == APR_SUCCESS && workers->count < count) {
-        status = apr_thread_create(&workers->threads[workers->count], NULL, worker_thread, workers, pool);
+        worker_t *worker = &workers->each[workers->count];
+        worker->workers = workers;
+        status = apr_thread_create(&worker->thread, NULL, worker_thread, worker, pool);
         workers->count += status == APR_SUCCESS ? 1 : 0;
     }
     if (status != APR_SUCCESS) {
@@ -82,6 +97,19 @@ void demit_workers_submit(demit_workers_t *workers, demit_task_t *task)
     apr_thread_mutex_unlock(workers->mutex);
 }
 
+uint32_t demit_workers_count(const demit_workers_t *workers)
+{
+    return workers->count;
+}
+
+void demit_workers_post(demit_workers_t *workers, uint32_t index, demit_task_t *task)
+{
+    apr_thread_mutex_lock(workers->mutex);
+    demit_errands_add(&workers->each[index].errands, task);
+    apr_thread_cond_broadcast(workers->work); /* a signal could wake another one */
+    apr_thread_mutex_unlock(workers->mutex);
+}
+
 void demit_workers_progress(demit_workers_t *workers, demit_progress_t *progress)
 {
     apr_thread_mutex_lock(workers->mutex);
@@ -98,7 +126,7 @@ void demit_workers_stop(demit_workers_t *workers)
     apr_thread_cond_broadcast(workers->work);
     apr_thread_mutex_unlock(workers->mutex);
     for (uint32_t i = 0; i < workers->count; i++) {
-        apr_thread_join(&ignored, workers->threads[i]);
+        apr_thread_join(&ignored, workers->each[i].thread);
     }
     workers->count = 0;
 }

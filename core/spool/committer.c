@@ -42,6 +42,12 @@ void spool_submit(demit_spool_t *spool, spool_request_t *request)
     spool_wake_up(&spool->wake, urgent);
 }
 
+void demit_spool_post(demit_spool_t *spool, demit_task_t *task)
+{
+    demit_errands_add(&spool->errands, task);
+    spool_wake_up(&spool->wake, true);
+}
+
 /* ---- taking what is there ---- */
 
 /* Moves the stack's requests to the end of the line, the oldest first. */
@@ -122,7 +128,7 @@ static void rest(demit_spool_t *spool)
 
     spool_wake_announce(&spool->wake, committer->first ? SPOOL_DOZING : SPOOL_ASLEEP);
     take_incoming(spool);
-    if (!must_commit(spool) && !atomic_load(&spool->stopping)) {
+    if (!must_commit(spool) && !atomic_load(&spool->stopping) && !demit_errands_wait(&spool->errands)) {
         /* What just came may be patient too: its time counts from now. */
         if (committer->patience_ends_us < until_us) {
             until_us = committer->patience_ends_us;
@@ -512,6 +518,7 @@ void *spool_committer_main(apr_thread_t *thread, void *baton)
     for (;;) {
         atomic_fetch_add_explicit(&spool->rounds, 1, memory_order_relaxed);
         take_incoming(spool);
+        demit_errands_run(&spool->errands);
         if (must_commit(spool)) {
             atomic_store_explicit(&spool->committing, true, memory_order_relaxed);
             commit(spool);

@@ -144,6 +144,7 @@ struct demit_spool {
     atomic_uint_fast64_t next_id;
 
     _Atomic(spool_request_t *) incoming;
+    demit_errands_t errands;
     atomic_uint_fast64_t rounds; /* of the committer */
     atomic_bool committing;
     spool_wake_t wake;

@@ -31,6 +31,15 @@ typedef struct demit_reload_outcome {
     apr_array_header_t *options;         /* what else has changed: options, and Domain scopes by title */
 } demit_reload_outcome_t;
 
+/* What every thread says that it holds, where the kernel does not show them. */
+typedef struct demit_roll {
+    demit_task_t done;         /* its RUN is set by who calls the roll: on the loop, when all have answered */
+    apr_pool_t *pool;          /* of what follows; whoever called the roll destroys it */
+    uint32_t threads;          /* that answered */
+    int differences;           /* -1: one of them was not told by the kernel */
+    apr_array_header_t *lines; /* const char *: how a thread differs */
+} demit_roll_t;
+
 /* What the commands look at. Everything outlives the console. */
 typedef struct demit_control_options {
     const demit_settings_t *settings; /* held, until demit_control_use_settings() brings others */
@@ -47,6 +56,8 @@ typedef struct demit_control_options {
     void (*shutdown)(void *baton);
     /* Reads the configuration again, and fills in OUTCOME, in POOL. On the loop. */
     void (*reload)(void *baton, demit_reload_outcome_t *outcome, apr_pool_t *pool);
+    /* Has every thread of demitd's compare what it holds with IDENTITY. On the loop; ROLL->done comes there, too. */
+    apr_status_t (*call_roll)(void *baton, demit_roll_t *roll);
     void *baton;
 } demit_control_options_t;
 

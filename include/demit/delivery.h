@@ -129,6 +129,8 @@ apr_status_t demit_resolver_create(demit_resolver_t **resolver, const demit_sett
     __attribute__((warn_unused_result));
 /* Starts its thread; after the identity is assumed. */
 apr_status_t demit_resolver_start(demit_resolver_t *resolver) __attribute__((warn_unused_result));
+/* Runs TASK->run in its thread. Any thread; never blocks. Not during or after demit_resolver_stop(). */
+void demit_resolver_post(demit_resolver_t *resolver, demit_task_t *task);
 /* Ends the thread, if it runs, and frees everything. */
 void demit_resolver_stop(demit_resolver_t *resolver);
 

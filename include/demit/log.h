@@ -15,6 +15,8 @@
 #include <apr_errno.h>
 #include <apr_pools.h>
 
+#include "demit/task.h"
+
 typedef enum demit_log_level {
     DEMIT_LOG_ERROR,   /* something the operator must act on */
     DEMIT_LOG_WARNING, /* something the operator should know */
@@ -60,6 +62,9 @@ void demit_log_set_level(demit_log_level_t level);
 
 /* Starts the log's thread. After it, demit_log() queues. Main thread, once. */
 apr_status_t demit_log_start(apr_pool_t *pool) __attribute__((warn_unused_result));
+
+/* Runs TASK->run in the log's thread, which runs. Any thread; never blocks. Not during demit_log_stop(). */
+void demit_log_post(demit_task_t *task);
 
 /* Writes what is queued and ends the thread; later lines are written at once again. Main thread. */
 void demit_log_stop(void);

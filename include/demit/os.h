@@ -102,11 +102,19 @@ int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_ident
 
 /*
  * Compares what this process holds now, on all its threads, with IDENTITY: calls DRIFT for every difference and returns
- * how many there were (0: none), or -1 when the kernel would not tell. In a jail without /proc: only the calling
- * thread, from which the others inherited. Any thread.
+ * how many there were (0: none), or -1 when the kernel would not tell. Where it does not show other threads: only the
+ * calling one. Any thread.
  */
 int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *baton, const char *line),
                          void *baton) DEMIT_CHECKED;
+/* Whether the kernel shows every thread here, or ids belong to processes. Linux, in a jail without /proc: no. */
+bool demit_identity_sees_threads(void);
+/*
+ * The same for the calling thread alone, by system calls alone: where the others cannot be looked at, each can say for
+ * itself. Any thread.
+ */
+int demit_identity_audit_thread(const demit_identity_t *identity, void (*drift)(void *baton, const char *line),
+                                void *baton) DEMIT_CHECKED;
 
 /*
  * One line for the log: `user=ecuser uid=990 gid=990 groups=- kept=cap_net_bind_service chroot=- backend=linux`. Groups

@@ -177,6 +177,9 @@ typedef struct demit_spool_statistics {
 } demit_spool_statistics_t;
 void demit_spool_statistics(const demit_spool_t *spool, demit_spool_statistics_t *statistics);
 
+/* Runs TASK->run in the committer, between two batches. Any thread; never blocks. Not during demit_spool_close(). */
+void demit_spool_post(demit_spool_t *spool, demit_task_t *task);
+
 /* The committer's. Any thread. */
 void demit_spool_progress(demit_spool_t *spool, demit_progress_t *progress);
 

@@ -271,18 +271,44 @@ static int compare_thread_count(comparison_t *comparison)
     return 0;
 }
 
-/* In a jail without /proc: the calling thread, by system calls. Others were made by it and inherited what it holds. */
-static int compare_in_jail(comparison_t *comparison)
+/* The calling thread, by system calls. */
+static int compare_caller(comparison_t *comparison)
 {
     os_status_t status;
-    int code = comparison->identity->native->status_fd >= 0 ? compare_thread_count(comparison) : 0;
-    if (code == 0) {
-        code = os_status_of_caller(&status);
-    }
+    int code = os_status_of_caller(&status);
     if (code == 0) {
         code = compare_status(comparison, &status);
         os_status_free(&status);
     }
+    return code;
+}
+
+/* Without /proc. Until verified it must be the only thread; those that it makes later inherit what it holds. */
+static int compare_in_jail(comparison_t *comparison)
+{
+    int code = comparison->identity->native->status_fd >= 0 ? compare_thread_count(comparison) : 0;
+    return code == 0 ? compare_caller(comparison) : code;
+}
+
+bool demit_identity_sees_threads(void)
+{
+    int fd = -1;
+    const bool sees = os_proc_open("/proc/self/task", O_DIRECTORY, &fd) == 0;
+    if (sees) {
+        (void)close(fd);
+    }
+    return sees;
+}
+
+int os_backend_compare_thread(const demit_identity_t *identity, const os_sink_t *drift, size_t *differences)
+{
+    comparison_t comparison = {.identity = identity, .drift = drift};
+    int code = compare_caller(&comparison);
+    if (code == 0) {
+        compare_securebits(&comparison);
+        compare_keyring(&comparison);
+    }
+    *differences = comparison.differences;
     return code;
 }
 

@@ -48,6 +48,9 @@ int os_backend_count_processes(uid_t uid, unsigned *count) DEMIT_CHECKED;
 
 /* Compares all that the kernel tells, on every thread, with IDENTITY. *DIFFERENCES counts. 0 or an errno. */
 int os_backend_compare(const demit_identity_t *identity, const os_sink_t *drift, size_t *differences) DEMIT_CHECKED;
+/* The same for the calling thread alone, by system calls alone. */
+int os_backend_compare_thread(const demit_identity_t *identity, const os_sink_t *drift,
+                              size_t *differences) DEMIT_CHECKED;
 /* The attempts to regain that only this system knows. */
 int os_backend_probe(const demit_identity_t *identity, demit_os_error_t *error) DEMIT_CHECKED;
 /* Verified: lets go of whatever from outside the jail was still needed for it. */

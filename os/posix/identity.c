@@ -228,6 +228,14 @@ int demit_identity_audit(const demit_identity_t *identity, void (*each)(void *ba
     return (int)differences;
 }
 
+int demit_identity_audit_thread(const demit_identity_t *identity, void (*each)(void *baton, const char *line),
+                                void *baton)
+{
+    os_sink_t drift = {each, baton};
+    size_t differences = 0;
+    return os_backend_compare_thread(identity, &drift, &differences) == 0 ? (int)differences : -1;
+}
+
 /* ---- probes ---- */
 
 bool os_probe_uid_was_lost(const demit_identity_t *identity)

@@ -125,6 +125,22 @@ class AttackTest(SystemTest):
         wait_until(lambda: mailbox() == 2, 20, "the message after the attack")
         return daemon
 
+    def jailed_config(self, sandbox, **options):
+        """The same in a jail that has a shadow file of root's, as the outside does."""
+        jail = self.site.make_owned("jail", mode=0o755)
+        for name in ("spool", "mail", "run"):
+            self.site.make_owned("jail", name)
+        os.chown(jail, 0, 0)
+        os.makedirs(os.path.join(jail, "etc"))
+        for name, mode in (("shadow", 0o600), ("passwd", 0o644)):
+            path = os.path.join(jail, "etc", name)
+            with open(path, "w", encoding="ascii") as file:
+                file.write("root:*:\n")
+            os.chmod(path, mode)
+        self.site.control = "/run/control.sock"
+        text = self.site.config(security=self.site.security(Sandbox=sandbox, chroot="@", **options))
+        return text.replace(self.site.base, "").replace('"@"', f'"{jail}"')
+
 
 def ended(pid):
     """Also while nobody has waited for it."""
@@ -164,26 +180,27 @@ class Drift(AttackTest):
         self.assertEqual(self.ctl("privileges", check=False).returncode, 1)
 
 
+    @unittest.skipUnless(BACK_END == "linux", "ids and privileges belong to the process on this back end")
+    def test_one_thread_that_differs_in_a_jail(self):
+        """Without /proc the kernel shows none but the thread that asks; so each one answers for itself."""
+        daemon = self.daemon(self.jailed_config("off", Capabilities="cap_net_bind_service+ep"))
+        self.site.control = self.site.path("jail", "run", "control.sock")
+        verdict = json.loads(self.ctl("privileges", json=True).stdout)["verdict"]
+        threads = len(daemon.threads())
+        self.assertIn(f"each of the {threads} threads", verdict)
+        result = subprocess.run([self.program, str(daemon.pid), "drop"], capture_output=True, text=True, timeout=120, check=True)
+        thread, _, code = result.stdout.split()
+        self.assertEqual(code, "0")
+        answer = self.ctl("privileges", json=True, check=False)
+        self.assertEqual(answer.returncode, 1, answer.stdout)
+        drift = json.loads(answer.stdout)["drift"]
+        self.assertIn(f"thread {thread}: the permitted set lacks cap_net_bind_service", drift)
+
+
 @needs_root
 class Attack(AttackTest):
     def config(self, sandbox, **options):
         return self.site.config(security=self.site.security(Sandbox=sandbox, **options))
-
-    def jailed_config(self, sandbox, **options):
-        """The same in a jail that has a shadow file of root's, as the outside does."""
-        jail = self.site.make_owned("jail", mode=0o755)
-        for name in ("spool", "mail", "run"):
-            self.site.make_owned("jail", name)
-        os.chown(jail, 0, 0)
-        os.makedirs(os.path.join(jail, "etc"))
-        for name, mode in (("shadow", 0o600), ("passwd", 0o644)):
-            path = os.path.join(jail, "etc", name)
-            with open(path, "w", encoding="ascii") as file:
-                file.write("root:*:\n")
-            os.chmod(path, mode)
-        self.site.control = "/run/control.sock"
-        text = self.site.config(security=self.site.security(Sandbox=sandbox, chroot="@", **options))
-        return text.replace(self.site.base, "").replace('"@"', f'"{jail}"')
 
     def jailed_mailbox(self):
         try:

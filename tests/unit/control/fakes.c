@@ -277,6 +277,11 @@ int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_ident
     return fake_rooms.report_error;
 }
 
+bool demit_identity_sees_threads(void)
+{
+    return true;
+}
+
 int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *baton, const char *line), void *baton)
 {
     char line[32];
