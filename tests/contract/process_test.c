@@ -288,20 +288,13 @@ static void test_the_pid_file_is_written_locked_and_then_only_read(void **state)
     assert_int_equal(try_pid_file(inside("pid"), &error), 0);
 }
 
-/* Whatever of the pid file an ordinary user can get hold of: a lock of either kind, shared or not. */
-static void hold_what_can_be_held(const char *path)
-{
-    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-    int fd = open(path, O_RDONLY);
-    CHECK(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0);
-    CHECK(fcntl(fd, F_SETLK, &lock) == 0);
-}
-
-/* The descriptor that it opened lives on with the process, and with it both locks. */
+/* Holds whatever of the pid file an ordinary user can get hold of: a lock of either kind. */
 static void outsider_body(void)
 {
+    struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
-    hold_what_can_be_held(inside("pid"));
+    int fd = open(inside("pid"), O_RDONLY);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fcntl(fd, F_SETLK, &lock) == 0);
     CHECK(open(inside("pid.lock"), O_RDONLY) < 0 && errno == EACCES);
 }
 
@@ -309,11 +302,7 @@ static void start_beside_the_outsider(pid_t outsider)
 {
     (void)outsider;
     demit_os_error_t error;
-    demit_os_pid_file_t file;
     assert_int_equal(try_pid_file(inside("pid"), &error), 0);
-    assert_int_equal(demit_os_pid_file(inside("pid"), &file, &error), 0);
-    in_child(second_pid_file_body, NULL);
-    demit_os_pid_file_close(&file);
 }
 
 /* Everybody may read the pid file, and a lock takes no more. */
