@@ -173,7 +173,15 @@ class Debian(unittest.TestCase):
         mail = f"{INSIDE}/var/spool/demit/00000001.seg"
         with open(mail, "w", encoding="ascii") as file:
             file.write("mail\n")
+        # As "systemctl enable" leaves it, and beside it what is not ours.
+        wants = f"{INSIDE}/etc/systemd/system/multi-user.target.wants"
+        os.makedirs(wants, exist_ok=True)
+        for unit in ("demit.service", "other.service"):
+            os.symlink(f"/usr/lib/systemd/system/{unit}", f"{wants}/{unit}")
+        self.install(self.newer)
+        self.assertTrue(os.path.islink(f"{wants}/demit.service"), "an upgrade disables nothing")
         self.dpkg("--remove", "demit")
+        self.assertEqual(os.listdir(wants), ["other.service"])
         self.assertFalse(os.path.exists(f"{INSIDE}/usr/sbin/demitd"))
         self.assertTrue(os.path.exists(f"{INSIDE}/etc/demit/demit.conf"), "the configuration goes with a purge only")
         self.assertIn("/var/spool/demit is not empty, and is left alone", self.dpkg("--purge", "demit"))
