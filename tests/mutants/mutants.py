@@ -65,16 +65,39 @@ def read_list(path):
     return mutants
 
 
-def copy_source(source, target):
-    """Only what differs is written, so that a second run builds little."""
-    shutil.rmtree(target, ignore_errors=True)
-    os.makedirs(target)
+def files_below(top):
+    """Relative paths of what a build reads."""
+    found = set()
     for name in KEPT:
-        path = os.path.join(source, name)
-        if os.path.isdir(path):
-            shutil.copytree(path, os.path.join(target, name), ignore=shutil.ignore_patterns("__pycache__"))
-        elif os.path.exists(path):
-            shutil.copy2(path, target)
+        path = os.path.join(top, name)
+        if os.path.isfile(path):
+            found.add(name)
+        for directory, folders, names in os.walk(path):
+            folders[:] = [folder for folder in folders if folder != "__pycache__"]
+            found |= {os.path.relpath(os.path.join(directory, file), top) for file in names}
+    return found
+
+
+def read_bytes(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def copy_source(source, target):
+    """
+    Only what differs is written, so that a second run builds little; and what is written is younger than what an earlier
+    run built, or a mutant of that run would be taken for the code.
+    """
+    wanted = files_below(source)
+    for name in files_below(target) - wanted:
+        os.remove(os.path.join(target, name))
+    for name in wanted:
+        original, copy = os.path.join(source, name), os.path.join(target, name)
+        if os.path.exists(copy) and read_bytes(original) == read_bytes(copy):
+            continue
+        os.makedirs(os.path.dirname(copy), exist_ok=True)
+        shutil.copyfile(original, copy)
+        shutil.copymode(original, copy)
 
 
 def run(command, **options):
