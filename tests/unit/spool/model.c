@@ -243,10 +243,14 @@ static void compare(model_t *model, fixture_t *fixture, const model_snapshot_t *
 static void assert_check_finds_no_damage(const char *directory, apr_pool_t *pool)
 {
     apr_file_t *out;
+    apr_status_t status;
 
     assert_int_equal(apr_file_open(&out, "/dev/null", APR_FOPEN_WRITE, APR_FPROT_OS_DEFAULT, pool), APR_SUCCESS);
-    assert_int_equal(demit_spool_check(directory, out, false, pool), APR_SUCCESS);
+    status = demit_spool_check(directory, out, false, pool);
     apr_file_close(out);
+    if (status != APR_SUCCESS && apr_file_open_stderr(&out, pool) == APR_SUCCESS)
+        status = demit_spool_check(directory, out, false, pool); /* once more, for who reads of the failure */
+    assert_int_equal(status, APR_SUCCESS);
 }
 
 void model_verify(model_t *model, const char *directory, const model_snapshot_t *before, const model_snapshot_t *after)

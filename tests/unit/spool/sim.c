@@ -17,6 +17,7 @@ struct sim_write {
     uint64_t offset, old_size; /* OLD_SIZE: of the file, before */
     size_t size;
     unsigned char *before, *after;
+    bool lost; /* a sync that was about it has failed: no later one is about it any more */
 };
 
 /* A name that was changed and not synced. Newest first. */
@@ -24,6 +25,7 @@ struct sim_name {
     sim_name_t *next;
     char from[32], to[32]; /* created: FROM empty; unlinked: TO empty */
     ino_t file;
+    bool undone; /* in the present cut */
 };
 
 static void must(bool holds, const char *what)
@@ -185,27 +187,68 @@ static void free_write(sim_write_t *write)
     free(write);
 }
 
+static bool overlap(const sim_write_t *one, const sim_write_t *other)
+{
+    return one->file == other->file && one->offset < other->offset + other->size &&
+           other->offset < one->offset + one->size;
+}
+
+/* Forgets WRITE, which a sync has covered, and what it stands upon. LINK: to where it stood. */
+static void settle_write(sim_write_t **link, sim_write_t *write)
+{
+    while (*link != NULL) { /* from here on they are older */
+        sim_write_t *older = *link;
+
+        if (older->lost && overlap(older, write)) {
+            *link = older->next;
+            free_write(older);
+        } else {
+            link = &older->next;
+        }
+    }
+    free_write(write);
+}
+
+/*
+ * As systems do it, see the findings on PostgreSQL and fsync(2): what a failed sync has left behind counts as clean, so
+ * it may be on the disk or not, is read from memory as if it were, and no later sync writes it.
+ */
 static int sim_datasync(const demit_files_t *files, int fd)
 {
     sim_t *sim = begin(files);
     int error = count(sim, SIM_DATASYNC);
+    ino_t file = inode(fd);
+    sim_write_t **link = &sim->writes;
 
-    if (error == 0) {
-        ino_t file = inode(fd);
-        sim_write_t **link = &sim->writes;
+    while (*link != NULL) {
+        sim_write_t *write = *link;
 
-        while (*link != NULL) {
-            sim_write_t *write = *link;
-
-            if (write->file == file) {
-                *link = write->next;
-                free_write(write);
-            } else {
-                link = &write->next;
-            }
+        if (write->file == file && error == 0 && !write->lost) {
+            *link = write->next;
+            settle_write(link, write);
+        } else {
+            write->lost |= write->file == file;
+            link = &write->next;
         }
     }
     return end(sim, error);
+}
+
+/* The file is gone for good, and the next one may have its number. */
+static void forget_writes(sim_t *sim, ino_t file)
+{
+    sim_write_t **link = &sim->writes;
+
+    while (*link != NULL) {
+        sim_write_t *write = *link;
+
+        if (write->file == file) {
+            *link = write->next;
+            free_write(write);
+        } else {
+            link = &write->next;
+        }
+    }
 }
 
 static void forget_names(sim_t *sim)
@@ -218,6 +261,7 @@ static void forget_names(sim_t *sim)
         if (name->to[0] == '\0') {
             snprintf(path, sizeof path, "%s/%llu", sim->shadow, (unsigned long long)name->file);
             (void)unlink(path);
+            forget_writes(sim, name->file);
         }
         free(name);
     }
@@ -411,10 +455,44 @@ static void read_names(const sim_t *sim, entries_t *entries)
     closedir(stream);
 }
 
-/* Takes back the newest HOW_MANY changes. */
-static void undo_names(const sim_t *sim, entries_t *entries, unsigned how_many)
+/* Up to some point they are on the disk, and behind it none. */
+static void lose_names_in_order(sim_t *sim)
 {
-    for (const sim_name_t *name = sim->names; name != NULL && how_many > 0; name = name->next, how_many--) {
+    uint64_t changes = 0, lost;
+
+    for (sim_name_t *name = sim->names; name != NULL; name = name->next)
+        changes++;
+    lost = sim_random(sim) % (changes + 1);
+    for (sim_name_t *name = sim->names; name != NULL; name = name->next)
+        name->undone = lost > 0 && lost-- > 0;
+}
+
+/* Nothing says that the changes of two files come to the disk in the order in which they were made. */
+static void lose_names_file_by_file(sim_t *sim)
+{
+    for (sim_name_t *name = sim->names; name != NULL; name = name->next) {
+        bool is_newest = true;
+        uint64_t changes = 0, lost;
+
+        for (const sim_name_t *newer = sim->names; newer != name; newer = newer->next)
+            is_newest = is_newest && newer->file != name->file;
+        if (!is_newest)
+            continue;
+        for (const sim_name_t *older = name; older != NULL; older = older->next)
+            changes += older->file == name->file;
+        lost = sim_random(sim) % (changes + 1);
+        for (sim_name_t *older = name; older != NULL; older = older->next)
+            if (older->file == name->file)
+                older->undone = lost > 0 && lost-- > 0;
+    }
+}
+
+/* Takes back the changes that were lost, the newest first. */
+static void undo_names(const sim_t *sim, entries_t *entries)
+{
+    for (const sim_name_t *name = sim->names; name != NULL; name = name->next) {
+        if (!name->undone)
+            continue;
         if (name->to[0] == '\0') {
             add_entry(entries, name->from, name->file);
         } else if (name->from[0] == '\0') {
@@ -425,6 +503,20 @@ static void undo_names(const sim_t *sim, entries_t *entries, unsigned how_many)
             snprintf(entry_named(entries, name->to)->name, sizeof entries->list[0].name, "%s", name->from);
         }
     }
+}
+
+/* Writes through a mapping pass the table by. Where there is no such list, lint has the last word. */
+static void assert_nothing_is_mapped(const sim_t *sim)
+{
+    FILE *file = fopen("/proc/self/maps", "r");
+    char line[1024], permissions[8];
+
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strstr(line, sim->directory) != NULL && sscanf(line, "%*s %7s", permissions) == 1)
+            must(permissions[1] != 'w' || permissions[3] != 's', "the spool maps a file to write to it");
+    }
+    if (file != NULL)
+        fclose(file);
 }
 
 /* The file's bytes as they are now. */
@@ -503,14 +595,16 @@ static void copy_as_cut(sim_t *sim, const entry_t *entry, const char *copy)
 void sim_cut(sim_t *sim, char copy[64])
 {
     static entries_t entries; /* with the mutex held */
-    unsigned changes = 0;
 
     strcpy(copy, "/tmp/demit-cut-XXXXXX");
     must(mkdtemp(copy) != NULL, "mkdtemp");
-    for (const sim_name_t *name = sim->names; name != NULL; name = name->next)
-        changes++;
+    assert_nothing_is_mapped(sim);
+    if (sim_random(sim) % 2 == 0)
+        lose_names_in_order(sim);
+    else
+        lose_names_file_by_file(sim);
     read_names(sim, &entries);
-    undo_names(sim, &entries, (unsigned)(sim_random(sim) % (changes + 1)));
+    undo_names(sim, &entries);
     for (unsigned i = 0; i < entries.count; i++)
         copy_as_cut(sim, &entries.list[i], copy);
 }

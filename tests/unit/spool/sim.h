@@ -4,7 +4,7 @@
  * Calls go through to the real directory, so what is read is always what was written last. Beside it the table keeps
  * what no sync has covered yet: written bytes with what they replaced, and changes of names. A cut makes a copy of the
  * directory as a disk might have kept it: any 512-byte sectors of what was not synced, in any order, and the changes of
- * names up to some point.
+ * names up to some point, of all files or of each. The table has no mmap(2); a cut finds none.
  */
 #ifndef DEMIT_TEST_SPOOL_SIM_H
 #define DEMIT_TEST_SPOOL_SIM_H
