@@ -128,6 +128,26 @@ def judge_include(room, header):
     return None
 
 
+FILE_CALL = re.compile(
+    r"(?<![\w>.])(open|openat|creat|p?readv?|p?writev?|f(data)?sync|rename(at)?|unlink(at)?|link(at)?|mkdir(at)?|ftruncate|posix_fallocate"
+    r"|close|mmap|demit_os_(pwritev|datasync)|apr_mmap_\w+|apr_file_(open|read|write|writev|sync|datasync|rename|remove|trunc|link)\w*)\s*\("
+)
+SHARED_WRITES = re.compile(r"\b(MAP_SHARED|APR_MMAP_WRITE)\b")
+
+
+def check_files(root, _build):
+    """What the spool does to its files goes through its table, where tests cut the power, and never through a mapping."""
+    for path in sources(root, "core", "os"):
+        within = path.startswith(os.path.join("core", "spool", "")) and os.path.basename(path) != "files.c"
+        for number, line in enumerate(lines_of(root, path), 1):
+            if line.lstrip().startswith(("*", "/*")):
+                continue
+            if within and FILE_CALL.search(line):
+                yield f"{path}:{number}: a file call beside the table of include/demit/files.h, which tests fail, count and cut"
+            if SHARED_WRITES.search(line):
+                yield f"{path}:{number}: a file mapped to be written: no test of power cuts would see it"
+
+
 def check_sizes(root, _build):
     """No function over 60 lines without a reason, no file over 700."""
     reasons = reasoned_list(root, "tests/lint/long-functions")

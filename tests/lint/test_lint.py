@@ -41,6 +41,12 @@ class Rules(unittest.TestCase):
         exception = {"tests/lint/room-exceptions": "core/spool/a.c demit/smtp.h: pure grammar\n"}
         self.clean("rooms", {"core/spool/a.c": '#include "demit/smtp.h"\n'} | exception)
 
+    def test_files(self):
+        table = "    error = files->pwritev(files, fd, parts, 1, 0);\n    close_it();\n"
+        self.clean("files", {"core/spool/a.c": table, "core/spool/files.c": "int n = pread(fd);\n", "core/log/a.c": "write(2);\n"})
+        self.dirty("files", {"core/spool/a.c": "    n = pwritev(fd, parts, 1, 0);\n    fdatasync(fd);\n"}, 2)
+        self.dirty("files", {"core/spool/a.c": "    status = apr_mmap_create(&map);\n", "os/linux/b.c": "mmap(0, 1, 3, MAP_SHARED, fd, 0);\n"}, 2)
+
     def test_sizes(self):
         def function(lines):
             return "static int work(int a)\n{\n" + "    a++;\n" * lines + "}\n"
