@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ NAMES = tuple(server.name for server in servers.ALL)
 EX_USAGE, EX_UNAVAILABLE, EX_NOPERM = 64, 69, 77
 QUICK_ROUNDS, ROUNDS = 3, 5
 QUICK_SCALE = 0.4
+DESCRIPTORS = 4096
 MEMORY_ONLY = ("tmpfs", "ramfs")
 
 EPILOG = """Rows are named as --list shows them. Everything happens on the loopback interface of a network namespace of its own; what
@@ -119,6 +121,8 @@ def say(*words):
 
 def enter(spools):
     """The namespaces are new: the loopback interface is down, and few ports are for outgoing connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, DESCRIPTORS), hard), hard))  # idle connections end here
     servers.quiet(["ip", "link", "set", "lo", "up"])
     servers.write("/proc/sys/net/ipv4/ip_local_port_range", "10240 65000")
     return measure.Site(spools, os.path.join(TOP, "build", "roots", "postfix"))

@@ -31,6 +31,7 @@ class Kernel(unittest.TestCase):
         line = "7 (a) S 1 (b)) Z 42 7 7 0 -1 0 0 0 0 0 150 50 200 100 20 0 1 0 5 0 0"
         self.assertEqual(processes.parse_stat(line), (42, "Z", 500 / processes.TICKS_PER_S))
 
+    @unittest.skipUnless(os.path.exists("/proc/self/stat"), "no /proc as on Linux here")
     def test_this_process_is_read(self):
         parent, state, cpu_s = processes.parse_stat(servers.read("/proc/self/stat"))
         self.assertEqual((parent, state), (os.getppid(), "R"))
