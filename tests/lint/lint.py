@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -297,15 +298,15 @@ def check_format(root, _build):
 
 
 def compiled(root, build):
-    """Files of core/ and os/ that this build compiles."""
+    """The files of core/ and os/ that this build compiles, each with its entry in compile_commands.json."""
     database = os.path.join(build, "compile_commands.json")
     if not os.path.exists(database):
         skip("this build has no compile_commands.json")
     with open(database, encoding="utf-8") as file:
-        entries = json.load(file)
-    paths = {os.path.realpath(os.path.join(entry["directory"], entry["file"])) for entry in entries}
+        entries = [entry | {"directory": os.path.join(build, entry["directory"])} for entry in json.load(file)]
+    paths = {os.path.realpath(os.path.join(entry["directory"], entry["file"])): entry for entry in entries}
     root = os.path.realpath(root)
-    return sorted(path for path in paths if path.startswith((f"{root}/core/", f"{root}/os/")))
+    return {path: paths[path] for path in sorted(paths) if path.startswith((f"{root}/core/", f"{root}/os/"))}
 
 
 def check_tidy(root, build):
@@ -326,6 +327,51 @@ def check_tidy(root, build):
                 found = [f"{path}:1: clang-tidy ended with {result.returncode}: {result.stderr.strip()}"]
             findings.update(found)
     yield from sorted(findings)
+
+
+# "-Wanalyzer-malloc-leak in send_chunk(): why it errs", in a comment of the file that it is about.
+ANALYZER_ERRS = re.compile(r"-Wanalyzer-([\w-]+) in (\w+)\(\): \w+")
+
+
+def analyzer_findings(said):
+    """(function, warning, line) of everything that gcc -fanalyzer SAID."""
+    function = ""
+    for line in said.splitlines():
+        entered = re.search(r": In function ‘(\w+)’:$", line)
+        if entered:
+            function = entered.group(1)
+        found = re.search(r": (?:warning|error): .*\[-Wanalyzer-([\w-]+)\]$", line)
+        if found:
+            yield function, found.group(1), line
+
+
+def analyze(entry):
+    """What gcc's analyzer says about one entry of compile_commands.json."""
+    words = shlex.split(entry["command"]) if "command" in entry else entry["arguments"]
+    kept = [word for word in words if word.startswith(("-I", "-D", "-std=", "-O", "-m"))]
+    for option in ("-isystem", "-include"):
+        kept += [part for at, word in enumerate(words) if word == option for part in words[at : at + 2]]
+    command = ["gcc-12", *kept, "-fanalyzer", "-fdiagnostics-plain-output", "-c", "-o", "/dev/null", entry["file"]]
+    environment = os.environ | {"LC_ALL": "C.UTF-8"}
+    result = subprocess.run(command, cwd=entry["directory"], capture_output=True, text=True, env=environment, check=False)
+    return result.returncode, result.stderr
+
+
+def check_analyzer(root, build):
+    """gcc 12's -fanalyzer, over what this build compiles. What a file says of where it errs is left out, and must be true."""
+    if shutil.which("gcc-12") is None:
+        skip("gcc 12 is not installed")
+    entries = compiled(root, build)
+    with concurrent.futures.ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)))) as pool:
+        for path, (code, said) in zip(entries, pool.map(analyze, entries.values())):
+            errs = set(ANALYZER_ERRS.findall("\n".join(lines_of(root, path))))
+            if code != 0:
+                yield f"{path}:1: gcc ended with {code}: {said.strip()}"
+                continue
+            found = list(analyzer_findings(said))
+            yield from sorted({line for function, warning, line in found if (warning, function) not in errs})
+            for warning, function in sorted(errs - {(warning, function) for function, warning, _ in found}):
+                yield f"{path}:1: gcc says no -Wanalyzer-{warning} in {function}() any more"
 
 
 def check_cppcheck(root, build):

@@ -1,6 +1,8 @@
 """Each rule of lint.py finds what it is for, and is silent about a clean tree."""
 
+import json
 import os
+import shutil
 import tempfile
 import unittest
 
@@ -66,6 +68,21 @@ class Rules(unittest.TestCase):
         self.clean("scripts", {"ci/a": "#!/usr/bin/env bash\ntrue\n", "ci/b.py": "pass\n"})
         self.assertTrue(self.findings("scripts", {"ci/a": "#!/bin/bash\nif true; then\n"}))
         self.dirty("scripts", {"ci/a": "#!/bin/bash\ntrue\n", "ci/b.py": "def\n"})
+
+    @unittest.skipUnless(shutil.which("gcc-12"), "gcc 12 is not installed")
+    def test_analyzer(self):
+        def tree(comment, body):
+            text = f"#include <stdlib.h>\n/* {comment} */\nvoid work(void);\nvoid work(void)\n{{\n{body}\n}}\n"
+            entry = {"directory": ".", "file": "core/a/a.c", "command": "cc -std=c11 -c core/a/a.c"}
+            return {"core/a/a.c": text, "compile_commands.json": json.dumps([entry])}
+
+        twice = "char *a = malloc(1);\nfree(a);\nfree(a);"
+        self.clean("analyzer", tree("", "free(malloc(1));"))
+        self.dirty("analyzer", tree("", twice))
+        self.clean("analyzer", tree("-Wanalyzer-double-free in work(): this is a test", twice))
+        self.dirty("analyzer", tree("-Wanalyzer-double-free in other(): this is a test", twice), 2)
+        self.dirty("analyzer", tree("-Wanalyzer-double-free in work(): this is a test", "free(malloc(1));"))
+        self.dirty("analyzer", tree("", "no such thing;"))
 
     def test_platforms(self):
         script = "targets() {\n    cat <<'END'\na-b.1 os contract\nEND\n}\n"
