@@ -31,7 +31,10 @@ static char *class_of_account(const demit_identity_t *identity, int *code)
     return class;
 }
 
-/* Root is given up with the start as root only; user = root keeps root's own limits. */
+/*
+ * Root is given up with the start as root only; user = root keeps root's own limits.
+ * -Wanalyzer-malloc-leak in os_class_resolve(): gcc 12 forgets that IDENTITY, which frees it, has the class.
+ */
 int os_class_resolve(demit_identity_t *identity, const os_sink_t *warnings, demit_os_error_t *error)
 {
     (void)warnings;
