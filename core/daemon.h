@@ -219,8 +219,9 @@ void demit_close_console(demit_daemon_t *daemon);
 /* ---- serving: serve.c -------------------------------------------------------------------------------------------- */
 int demit_start_threads(demit_daemon_t *daemon);
 void demit_stop_threads(demit_daemon_t *daemon);
-/* From here on a signal to stop is heard, and acted on as soon as the daemon serves. */
-int demit_receive_signals(demit_daemon_t *daemon);
+/* From here on a signal to stop waits until the daemon serves; then the main thread hears it. */
+int demit_catch_signals(demit_daemon_t *daemon);
+int demit_watch_signals(demit_daemon_t *daemon);
 int demit_tell_ready(demit_daemon_t *daemon);
 /* Begins the graceful stop, or, when it has begun already, ends it at once. Main thread's loop. */
 void demit_begin_stop(demit_daemon_t *daemon);

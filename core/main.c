@@ -47,11 +47,12 @@ static const demit_stage_t STAGES[] = {
     {"before chroot", demit_open_before_chroot, NULL},
     {"assume identity", demit_assume_identity, NULL},
     {"sandbox", demit_enter_sandbox, NULL},
+    {"signals", demit_catch_signals, NULL}, /* before the first thread, which is not to be interrupted */
     {"log", demit_open_log, demit_close_log},
     {"workers", demit_start_workers, demit_stop_workers},
     {"spool", demit_open_spool, demit_close_spool},
     {"loops", demit_make_loops, NULL},
-    {"signals", demit_receive_signals, NULL},
+    {"signals' loop", demit_watch_signals, NULL},
     {"delivery", demit_make_delivery, NULL},
     {"server", demit_make_server, NULL},
     {"console", demit_open_console, demit_close_console},

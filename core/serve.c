@@ -180,14 +180,18 @@ static void on_signal(void *baton, int fd)
     }
 }
 
-int demit_receive_signals(demit_daemon_t *daemon)
+int demit_catch_signals(demit_daemon_t *daemon)
 {
     const int code = demit_os_signals(&daemon->signal_fd);
 
-    if (code != 0 || demit_loop_watch(daemon->main_loop, daemon->signal_fd, on_signal, daemon) != APR_SUCCESS) {
-        return demit_start_failed(EX_OSERR, "signals cannot be received");
-    }
-    return 0;
+    return code == 0 ? 0 : demit_start_failed(EX_OSERR, "signals cannot be received: %s", strerror(code));
+}
+
+int demit_watch_signals(demit_daemon_t *daemon)
+{
+    const apr_status_t status = demit_loop_watch(daemon->main_loop, daemon->signal_fd, on_signal, daemon);
+
+    return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "signals cannot be waited for");
 }
 
 int demit_tell_ready(demit_daemon_t *daemon)
@@ -207,6 +211,9 @@ int demit_tell_ready(demit_daemon_t *daemon)
 
 int demit_serve(demit_daemon_t *daemon)
 {
+    if (demit_os_hear_signals() != 0) {
+        return demit_start_failed(EX_OSERR, "signals cannot be received");
+    }
     const apr_status_t status = demit_loop_run(daemon->main_loop);
 
     demit_loop_join(daemon->main_loop);

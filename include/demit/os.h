@@ -376,8 +376,13 @@ const void *demit_os_secret_bytes(const demit_os_secret_t *secret, size_t *size)
 /* Overwrites it with zeros. Harmless for NULL. */
 void demit_os_secret_free(demit_os_secret_t *secret);
 
-/* Signals become bytes on a descriptor that a loop can wait on: 'T' (TERM, INT), 'H' (HUP), 'U' (USR1). */
+/*
+ * Signals become bytes on a descriptor that a loop can wait on: 'T' (TERM, INT), 'H' (HUP), 'U' (USR1). They wait in
+ * the kernel until demit_os_hear_signals(): the calling thread, and all that are made from now on, hold them back.
+ */
 int demit_os_signals(int *fd) DEMIT_CHECKED;
+/* The calling thread takes them from now on, alone: a handler never interrupts a thread that works. */
+int demit_os_hear_signals(void) DEMIT_CHECKED;
 
 /* ---- syslog, readiness, clocks, processors ----------------------------------------------------------------------- */
 

@@ -27,9 +27,10 @@ static int set_up(int fd)
     return 0;
 }
 
+static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
 static int handle_all(void)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
     struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
     (void)sigfillset(&action.sa_mask);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -38,6 +39,17 @@ static int handle_all(void)
         }
     }
     return 0;
+}
+
+/* HOW: SIG_BLOCK or SIG_UNBLOCK, pthread_sigmask(3p). */
+static int mask_all(int how)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        (void)sigaddset(&set, numbers[i]);
+    }
+    return pthread_sigmask(how, &set, NULL);
 }
 
 int demit_os_signals(int *fd)
@@ -52,6 +64,9 @@ int demit_os_signals(int *fd)
     }
     if (code == 0) {
         signal_fd = ends[1];
+        code = mask_all(SIG_BLOCK);
+    }
+    if (code == 0) {
         code = handle_all();
     }
     if (code != 0) {
@@ -61,4 +76,9 @@ int demit_os_signals(int *fd)
     }
     *fd = ends[0];
     return 0;
+}
+
+int demit_os_hear_signals(void)
+{
+    return mask_all(SIG_UNBLOCK);
 }

@@ -259,6 +259,19 @@ class Stopping(SystemTest):
         found = [re.search(rb"Subject: (\S+)", text).group(1).decode() for text in stored]
         self.assertEqual(set(found) & acknowledged, acknowledged)
 
+    def test_only_the_main_thread_takes_signals(self):
+        daemon = self.daemon()
+        daemon.wait_event("event=ready ")
+
+        def held_back():
+            masks = {int(status["Pid"]): int(status["SigBlk"], 16) for status in daemon.threads()}
+            return {pid: [n for n in (signal.SIGTERM, signal.SIGHUP) if mask >> (n - 1) & 1] for pid, mask in masks.items()}
+
+        wait_until(lambda: held_back()[daemon.pid] == [], what="the main thread to hear signals")
+        others = {pid: numbers for pid, numbers in held_back().items() if pid != daemon.pid}
+        self.assertGreater(len(others), 4)
+        self.assertEqual([pid for pid, numbers in others.items() if len(numbers) != 2], [])
+
     def test_signals_that_do_not_end_it(self):
         daemon = self.daemon()
         for number in (signal.SIGPIPE, signal.SIGHUP, signal.SIGUSR1):

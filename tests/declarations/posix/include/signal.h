@@ -34,11 +34,14 @@ struct sigaction {
 };
 int sigaction(int number, const struct sigaction *action, struct sigaction *former);
 
-/* sigemptyset(3p), sigfillset(3p) */
+/* sigaddset(3p), sigemptyset(3p), sigfillset(3p) */
+int sigaddset(sigset_t *set, int number);
 int sigemptyset(sigset_t *set);
 int sigfillset(sigset_t *set);
 
 /* pthread_sigmask(3p) */
+#define SIG_BLOCK 1
+#define SIG_UNBLOCK 2
 #define SIG_SETMASK 3
 int pthread_sigmask(int how, const sigset_t *set, sigset_t *former);
 
