@@ -181,6 +181,7 @@ static void test_a_cut_between_two_segments(void **state)
     sim.power = true;
     fixture->options.files = &sim.table;
     fixture->options.workers = worker;
+    fixture->options.force_fsync = false; /* no marks after a pause, or an outcome could be the first without room */
     fixture_open(fixture);
     open_nothing(&sim, true);
     for (int i = 0; status == APR_SUCCESS; i++) {
