@@ -188,7 +188,7 @@ typedef struct demit_sandbox_request {
 } demit_sandbox_request_t;
 
 /*
- * One thing that this system's sandbox can take: "file system", "TCP bind", "other processes", "system calls",
+ * One thing that this system's sandbox can take: "file system", "TCP bind", "other processes", "system calls", "socket kinds",
  * "promises". Its texts live only for the call that tells it.
  */
 typedef struct demit_sandbox_part {

@@ -8,17 +8,20 @@
 
 typedef struct part {
     const char *name, *what;
-    unsigned landlock; /* an os_landlock_part_t; 0: seccomp */
+    unsigned landlock;                       /* an os_landlock_part_t; 0: seccomp */
+    bool (*can)(char *why_not, size_t size); /* of seccomp */
 } part_t;
 
 /* The filter last: it could make the proof of another part fail for the wrong reason. */
 static const part_t PARTS[] = {
     {"file system", "only the paths listed can be opened, made, renamed or removed; no program can be started",
-     OS_LANDLOCK_FILES},
+     OS_LANDLOCK_FILES, NULL},
     {"TCP bind", "only the ports listed can be bound; listen(2) without bind(2) still gets any free port",
-     OS_LANDLOCK_BIND},
-    {"other processes", "no signal to a process outside, no abstract Unix socket of one", OS_LANDLOCK_OTHERS},
-    {"system calls", "those that demitd does not need fail: other ids, programs, processes, mounts, modules, …", 0},
+     OS_LANDLOCK_BIND, NULL},
+    {"other processes", "no signal to a process outside, no abstract Unix socket of one", OS_LANDLOCK_OTHERS, NULL},
+    {"system calls", "those that demitd does not need fail: other ids, programs, processes, mounts, modules, …", 0,
+     os_seccomp_can},
+    {"socket kinds", "local, IPv4, IPv6 and netlink sockets only, and no stream but TCP", 0, os_seccomp_can_sockets},
 };
 enum { PART_COUNT = sizeof(PARTS) / sizeof(PARTS[0]) };
 
@@ -26,7 +29,7 @@ static bool can_enforce(const part_t *part, char *why_not, size_t size)
 {
     why_not[0] = '\0';
     return part->landlock != 0 ? os_landlock_can((os_landlock_part_t)part->landlock, why_not, size)
-                               : os_seccomp_can(why_not, size);
+                               : part->can(why_not, size);
 }
 
 static void tell(void (*each)(void *baton, const demit_sandbox_part_t *part), void *baton, const bool enforced[])

@@ -35,6 +35,8 @@ int os_landlock_verify(const demit_sandbox_request_t *request, demit_os_error_t 
 
 /* The same for the list of system calls that demitd does not need: each fails with EPERM. */
 bool os_seccomp_can(char *why_not, size_t size);
+/* Whether it can tell sockets by their kind. */
+bool os_seccomp_can_sockets(char *why_not, size_t size);
 int os_seccomp_enter(demit_os_error_t *error) DEMIT_CHECKED;
 int os_seccomp_verify(demit_os_error_t *error) DEMIT_CHECKED;
 

@@ -113,6 +113,15 @@ static int forbid_processes(scmp_filter_ctx filter)
     return code != 0 ? code : forbid(filter, SCMP_ACT_ERRNO(ENOSYS), "clone3", 0, NULL);
 }
 
+static int forbid_each(scmp_filter_ctx filter, const conditional_t *conditions, size_t count)
+{
+    int code = 0;
+    for (size_t i = 0; code == 0 && i < count; i++) {
+        code = forbid(filter, SCMP_ACT_ERRNO(EPERM), conditions[i].call, 1, &conditions[i].when);
+    }
+    return code;
+}
+
 static int forbid_by_argument(scmp_filter_ctx filter)
 {
     const uint32_t self = (uint32_t)getpid();
@@ -133,17 +142,20 @@ static int forbid_by_argument(scmp_filter_ctx filter)
         {"fcntl", is(1, F_SETOWN_EX)},
         {"fcntl64", is(1, F_SETOWN)},
         {"fcntl64", is(1, F_SETOWN_EX)},
-        /* Streams that Landlock's rules for TCP do not see. */
+    };
+    return forbid_each(filter, conditions, sizeof(conditions) / sizeof(conditions[0]));
+}
+
+/* Streams that Landlock's rules for TCP do not see. */
+static int forbid_streams(scmp_filter_ctx filter)
+{
+    const conditional_t conditions[] = {
         {"socket", is(2, PROTOCOL_MPTCP)},
         {"socket", is(2, PROTOCOL_SCTP)},
         {"socket", bits_are(1, TYPE_MASK, SOCK_SEQPACKET)}, /* SCTP again, if protocol is 0 */
         {"socket", bits_are(1, TYPE_MASK, SOCK_DCCP)},
     };
-    int code = 0;
-    for (size_t i = 0; code == 0 && i < sizeof(conditions) / sizeof(conditions[0]); i++) {
-        code = forbid(filter, SCMP_ACT_ERRNO(EPERM), conditions[i].call, 1, &conditions[i].when);
-    }
-    return code;
+    return forbid_each(filter, conditions, sizeof(conditions) / sizeof(conditions[0]));
 }
 
 static bool is_needed_family(unsigned family)
@@ -163,18 +175,6 @@ static int forbid_families(scmp_filter_ctx filter)
     return code;
 }
 
-/*
- * The old door of i386, s390x and others: one call for all that sockets do, and its arguments lie in memory, where no
- * filter sees them. So it may open none at all; libc has socket(2) itself, which Linux has there since 4.3. What else
- * goes through that door needs a socket first, and no rule here is about it.
- */
-static int forbid_socketcall(scmp_filter_ctx filter)
-{
-    enum { OPENS_A_SOCKET = 1 }; /* SYS_SOCKET of <linux/net.h>: socketcall(2) */
-    const struct scmp_arg_cmp opens = is(0, OPENS_A_SOCKET);
-    return forbid(filter, SCMP_ACT_ERRNO(EPERM), "socketcall", 1, &opens);
-}
-
 /* ---- the part of the sandbox ---- */
 
 bool os_seccomp_can(char *why_not, size_t size)
@@ -187,8 +187,28 @@ bool os_seccomp_can(char *why_not, size_t size)
     return false;
 }
 
+/*
+ * On some processors libc opens sockets by socketcall(2), as Linux had no socket(2) there before 4.3. libseccomp makes
+ * of a rule about the arguments of socket(2) one about those of socketcall(2), too: of which the first says what is to
+ * be done, so that a rule about the family would refuse every socket, and the others are an address in memory.
+ */
+bool os_seccomp_can_sockets(char *why_not, size_t size)
+{
+    if (!os_seccomp_can(why_not, size)) {
+        return false;
+    }
+#if defined(SYS_socketcall)
+    os_append(why_not, size,
+              "sockets are opened by socketcall(2) on this processor, and no filter sees what lies in memory");
+    return false;
+#else
+    return true;
+#endif
+}
+
 int os_seccomp_enter(demit_os_error_t *error)
 {
+    char ignored[OS_REASON_MAX] = "";
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (filter == NULL) {
         return os_fail(error, ENOMEM, "sandbox", "the list of system calls cannot be made");
@@ -207,11 +227,9 @@ int os_seccomp_enter(demit_os_error_t *error)
     if (code == 0) {
         code = forbid_by_argument(filter);
     }
-    if (code == 0) {
-        code = forbid_families(filter);
-    }
-    if (code == 0) {
-        code = forbid_socketcall(filter);
+    if (code == 0 && os_seccomp_can_sockets(ignored, sizeof(ignored))) {
+        code = forbid_streams(filter);
+        code = code != 0 ? code : forbid_families(filter);
     }
     if (code == 0) {
         code = -seccomp_load(filter);
@@ -228,12 +246,12 @@ int os_seccomp_verify(demit_os_error_t *error)
         error->code = EPERM;
         return EPERM;
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return os_fail(error, errno, "sandbox",
-                       "this C library opens sockets by socketcall(2) alone, which the sandbox cannot look into; "
-                       "Sandbox = off would do without");
+    char ignored[OS_REASON_MAX] = "";
+    if (os_seccomp_can_sockets(ignored, sizeof(ignored)) &&
+        (socket(AF_UNIX, SOCK_SEQPACKET, 0) >= 0 || errno != EPERM)) {
+        (void)os_fail(error, 0, "sandbox", "socket(2) is not refused as the sandbox should refuse it");
+        error->code = EPERM;
+        return EPERM;
     }
-    (void)close(fd);
     return 0;
 }

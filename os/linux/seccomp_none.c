@@ -11,6 +11,11 @@ bool os_seccomp_can(char *why_not, size_t size)
     return false;
 }
 
+bool os_seccomp_can_sockets(char *why_not, size_t size)
+{
+    return os_seccomp_can(why_not, size);
+}
+
 int os_seccomp_enter(demit_os_error_t *error)
 {
     return os_fail(error, ENOTSUP, "sandbox", "%s", WHY_NOT);

@@ -38,6 +38,10 @@ os.execv(sys.argv[1], sys.argv[1:])
 ]
 
 
+# There libc opens sockets by a call whose arguments no filter sees.
+HAS_SOCKETCALL = os.uname().machine in ("i386", "i486", "i586", "i686", "s390x")
+
+
 class SandboxTest(SystemTest):
     def setUp(self):
         super().setUp()
@@ -155,6 +159,7 @@ class OtherKernels(SandboxTest):
         daemon = self.daemon(self.config("Sandbox = auto"), wrapper=WITHOUT_LANDLOCK)
         self.deliver()
         expected = {"file system": False, "TCP bind": False, "other processes": False, "system calls": self.has_calls}
+        expected["socket kinds"] = self.has_calls and not HAS_SOCKETCALL
         self.assertEqual(self.parts(daemon), expected)
         daemon.wait_event(r'event=sandbox part="file system" enforced=no why="this kernel has no Landlock')
 
