@@ -79,11 +79,21 @@ static void with_scene(void (*body)(void))
     remove_directory(directory);
 }
 
+/* An address of this program's own, so that no other one's connection can have taken a port of it. */
+static uint32_t own_loopback(void)
+{
+    static uint32_t address;
+    if (address == 0) {
+        address = (uint32_t)INADDR_LOOPBACK + ((uint32_t)getpid() & 0xffffU) * 16;
+    }
+    return address;
+}
+
 static int bind_to(uint16_t port, uint16_t *bound)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     socklen_t size = sizeof(address);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl(own_loopback());
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(fd >= 0);
     int code = bind(fd, (const struct sockaddr *)&address, size) == 0 ? 0 : errno;
