@@ -139,8 +139,7 @@ static unsigned examine(const model_t *model, const char *directory, long start,
     return lost;
 }
 
-/* What is harmed here was written long ago, and what is written now nobody wants to keep: syncs would only take time.
- */
+/* What is harmed was written long ago, and what is written now nobody wants to keep: syncs would only take time. */
 static int sync_nothing(const demit_files_t *files, int fd)
 {
     (void)files;
