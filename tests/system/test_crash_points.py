@@ -2,16 +2,18 @@
 The daemon is killed at each call that it makes on its spool, and started again: what got its 250 is there, whole, what
 was over stays over, nothing is there that nobody sent, and the check finds no damage.
 
-DEMIT_LONG=1: at every call, and at every write also with half of it done. Otherwise at some of them.
+DEMIT_LONG=1: at every call, and at every write also with half of it done. Otherwise at some of them. Then single bits
+of the spool are changed between two lives.
 """
 
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 
 from demit_faults import FaultTest
-from demit_harness import Smtp, free_port, main, program, split_trace, wait_until
+from demit_harness import TEST_GID, TEST_UID, Smtp, SystemTest, free_port, main, message, program, read_bytes, split_trace, wait_until
 
 LONG = bool(os.environ.get("DEMIT_LONG"))
 STRIDE = 1 if LONG else 17
@@ -114,6 +116,74 @@ class CrashPoints(FaultTest):
             number += STRIDE
         print(f"killed {killed} times, at calls 1 to {number - STRIDE}, every one of {STRIDE}")
         self.assertGreater(killed, 5)
+
+
+class RottenBytes(SystemTest):
+    """A bit of what waits in the spool is another one: the daemon starts, the check names the place, the rest is sent."""
+
+    MESSAGES = 6
+    STRIDE = 97 if LONG else 7001
+
+    def fill(self, config):
+        """A spool in which all is waiting for a peer that is away; the segment, and where something stands in it."""
+        daemon = self.daemon(config)
+        with self.client() as client:
+            for number in range(self.MESSAGES):
+                client.deliver("a@local.test", "bob@next.test", body_of(number))
+        daemon.stop()
+        for name in sorted(os.listdir(self.site.path("spool"))):
+            path = self.site.path("spool", name)
+            data = read_bytes(path)
+            if name.endswith(".seg") and b"Subject: n0" in data:
+                return name, [at for at in range(1, len(data), self.STRIDE) if data[at : at + 64].strip(b"\0")]
+        raise AssertionError("no segment holds what was sent")
+
+    def check(self):
+        command = [program("DEMITCTL", "the console"), "spool", "check", self.site.path("spool")]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def test_it_starts(self):
+        port = free_port()
+        config = self.site.config(f'{SPOOL}Domain "next.test" {{ Gateway = "127.0.0.1:{port}" }}\n')
+        name, places = self.fill(config)
+        kept, lost = self.site.path("kept"), 0
+        shutil.copytree(self.site.path("spool"), kept)
+        for place in places:
+            shutil.rmtree(self.site.path("spool"))
+            shutil.copytree(kept, self.site.make_owned("spool"), dirs_exist_ok=True)
+            for entry in os.listdir(kept):
+                os.chown(self.site.path("spool", entry), TEST_UID, TEST_GID)
+            with open(self.site.path("spool", name), "r+b") as file:
+                file.seek(place)
+                byte = file.read(1)[0]
+                file.seek(place)
+                file.write(bytes([byte ^ 1]))
+            checked = self.check()
+            missing = self.serve_the_rest(config, port)
+            lost += missing
+            if missing:
+                self.assertNotEqual(checked.returncode, 0, checked.stdout)
+                self.assertRegex(checked.stdout, rf"(?m)^DAMAGE: {name} near offset \d+: ", f"a byte at {place}")
+        print(f"{len(places)} bytes of {name} changed, {lost} messages lost, each with a report")
+        self.assertGreater(lost, 0)
+
+    def serve_the_rest(self, config, port):
+        """How many of the messages do not come any more; one at most. New ones do."""
+        peer, daemon = self.peer(port=port), self.daemon(config, start=False)
+        open(daemon.log_path, "w", encoding="ascii").close()  # which has the lives before in it
+        daemon.start()
+        with self.client() as client:
+            client.deliver("a@local.test", "bob@next.test", message("new"))
+        recovered = int(daemon.wait_event(r"event=spool_recovered messages=(\d+)").group(1))
+        self.assertGreaterEqual(recovered, self.MESSAGES - 1)
+        wait_until(lambda: len(peer.messages) >= recovered + 1, 30, "what was left, and the new one")
+        daemon.stop()
+        peer.close()
+        old = [m["data"] for m in peer.messages if b"Subject: new" not in m["data"]]
+        for data in old:
+            number = int(re.search(rb"(?m)^Subject: n(\d+)\r$", data).group(1))
+            self.assertEqual(split_trace(data.replace(b"\r\n", b"\n"))[1], body_of(number).replace(b"\r\n", b"\n"))
+        return self.MESSAGES - recovered
 
 
 if __name__ == "__main__":
