@@ -104,6 +104,10 @@ static apr_status_t read_head(demit_spool_reader_t *reader, demit_spool_location
     size_t size = FIRST_READ, meta_size;
     apr_status_t status = read_segment(reader, location.segment, offset, bytes, &size);
 
+    if (status != APR_SUCCESS) { /* that was more than is wanted: what the disk cannot read may be another's */
+        size = SPOOL_RECORD_HEADER_SIZE;
+        status = read_segment(reader, location.segment, offset, bytes, &size);
+    }
     if (status != APR_SUCCESS) {
         return status;
     }

@@ -23,6 +23,18 @@ class CommandLine(SystemTest):
                        "RFC2822_Lone_LF_in_Body", "Retry_Interval", "Enable_Duravip", "Nameservers"):  # fmt: skip
             self.assertIn(option.lower(), result.stdout.lower(), option)
 
+    def test_help(self):
+        """Every option that the manual page names, in a line of its own."""
+        with open(os.path.join(os.environ["DEMIT_SOURCE_DIR"], "docs", "demitd.8.in"), encoding="utf-8") as file:
+            items = re.findall(r"(?m)^\.It Fl .*$", file.read())
+        documented = {option for item in items for option in re.findall(r"Fl -?([\w-]+)", item)}
+        self.assertTrue(documented >= {"c", "d", "t", "e", "V", "help-config"}, documented)
+        for word in ("--help", "-h"):
+            result = run_demitd(word)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            for option in documented:
+                self.assertRegex(result.stdout, rf"(?m)^  .*(?<![\w-])--?{option}\b", option)
+
     def test_usage_errors(self):
         for arguments in (("-x",), ("--no-such-option",), ("-c",), ("surplus",)):
             with self.subTest(arguments):

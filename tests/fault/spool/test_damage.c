@@ -5,6 +5,7 @@
  */
 #include "tests/unit/spool/model.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -318,12 +319,58 @@ static void test_lost_header(void **state)
     model_destroy(&model);
 }
 
+/* A disk that cannot read some block any more. */
+static struct bad_disk {
+    demit_files_t table;
+    uint64_t start, end;
+} bad_disk;
+
+static int bad_pread(const demit_files_t *files, int fd, void *bytes, size_t size, uint64_t offset, size_t *done)
+{
+    (void)files;
+    if (offset < bad_disk.end && offset + size > bad_disk.start)
+        return EIO;
+    return demit_files_system.pread(&demit_files_system, fd, bytes, size, offset, done);
+}
+
+/* What stands there is lost and reported; what stands around it is there, although it is read in larger pieces. */
+static void test_a_block_that_cannot_be_read(void **state)
+{
+    fixture_t *fixture = *state;
+    demit_spool_location_t location[3];
+    recovered_t recovered;
+    uint64_t id[3];
+
+    fixture->options.workers = NULL; /* all in one segment */
+    fixture_open(fixture);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(put(fixture, 2000, &id[i], &location[i]), APR_SUCCESS);
+    fixture_close(fixture);
+    bad_disk.table = demit_files_system;
+    bad_disk.table.pread = bad_pread;
+    bad_disk.start = (uint64_t)location[1].block * 8 / 4096 * 4096;
+    bad_disk.end = bad_disk.start + 4096;
+    fixture->options.files = &bad_disk.table;
+    fixture_open(fixture);
+    assert_int_equal(recover(fixture, &recovered), APR_SUCCESS);
+    assert_int_equal(recovered.count, 2);
+    assert_int_equal(recovered.result.damaged_records, 1);
+    for (int i = 0; i < 3; i += 2) {
+        const struct found *found = find(&recovered, id[i]);
+
+        assert_non_null(found);
+        assert_body(fixture, found->location, id[i], 2000);
+    }
+    recovered_free(&recovered);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_harm_anywhere, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_one_bit, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_the_last_message, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_block_that_cannot_be_read, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_lost_header, fixture_setup, fixture_teardown),
     };
 

@@ -537,6 +537,37 @@ static void looks(void **state)
     assert_int_equal(fixture_counts(f).destinations, 1);
 }
 
+static void count_all(void *baton, const demit_queue_message_view_t *view)
+{
+    uint64_t *ids = baton;
+    ids[++ids[0]] = view->envelope->id;
+}
+
+/* Behind a gateway the messages of all domains wait together; who asks for one domain gets that one's. */
+static void looks_through_a_gateway(void **state)
+{
+    fixture_t *f = *state;
+    f->any.gateway_host = "relay.example";
+    f->any.gateway_port = 2525;
+    f->any.max_outbound_connections = 1;
+    fixture_send_one(f, "a@x.example");
+    uint64_t second = fixture_send_one(f, "b@y.example");
+    fixture_send_one(f, "c@x.example");
+    uint64_t fourth = fixture_send_one(f, "d@Y.example");
+    uint64_t ids[8] = {0};
+    demit_queue_each_message(f->queue, "y.EXAMPLE", 10, count_all, ids);
+    assert_int_equal(ids[0], 2);
+    assert_int_equal(ids[1], second);
+    assert_int_equal(ids[2], fourth);
+    ids[0] = 0;
+    demit_queue_each_message(f->queue, "y.example", 1, count_all, ids);
+    assert_int_equal(ids[0], 1);
+    ids[0] = 0;
+    demit_queue_each_message(f->queue, "z.example", 10, count_all, ids);
+    assert_int_equal(ids[0], 0);
+    assert_int_equal(fixture_counts(f).destinations, 1);
+}
+
 static void stops(void **state)
 {
     fixture_t *f = *state;
@@ -621,6 +652,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(compaction_moves_what_is_idle, make, end),
         cmocka_unit_test_setup_teardown(a_move_that_fails, make, end),
         cmocka_unit_test_setup_teardown(looks, make, end),
+        cmocka_unit_test_setup_teardown(looks_through_a_gateway, make, end),
         cmocka_unit_test_setup_teardown(stops, make, end),
         cmocka_unit_test_setup_teardown(stops_after_the_grace, make, end),
         cmocka_unit_test_setup_teardown(a_hurry_ends_the_grace, make, end),
