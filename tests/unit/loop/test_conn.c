@@ -176,6 +176,41 @@ static void a_client_talks_and_leaves(void **state)
     finish(f);
 }
 
+static bool accept_and_print(demit_conn_t *conn, void *baton)
+{
+    static const int widths[] = {1022, 1023, 1024, 5000};
+
+    ((fixture_t *)baton)->server = conn;
+    demit_conn_set_handler(conn, &server_handler, baton);
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        demit_conn_printf(conn, "%*d\n", widths[i], 7);
+    }
+    demit_conn_close(conn);
+    return true;
+}
+
+/* A formatted line is sent whole, however long it becomes. */
+static void a_line_of_any_length_is_printed(void **state)
+{
+    fixture_t *f = start(10);
+    static char text[10000];
+    size_t at = 0;
+
+    (void)state;
+    f->acceptor.on_accept = accept_and_print;
+    const int fd = client_of(f);
+    assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
+    read_until_end(fd, text, sizeof(text));
+    for (size_t width = 1022; width <= 1024; width++) {
+        at += width + 1;
+        assert_memory_equal(text + at - 3, " 7\n", 3);
+    }
+    assert_int_equal(strlen(text), at + 5001);
+    assert_string_equal(text + strlen(text) - 3, " 7\n");
+    close(fd);
+    finish(f);
+}
+
 /* Input that is consumed in pieces of three bytes arrives whole and in order. */
 static void input_is_kept(void **state)
 {
@@ -601,6 +636,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_client_talks_and_leaves),
+        cmocka_unit_test(a_line_of_any_length_is_printed),
         cmocka_unit_test(input_is_kept),
         cmocka_unit_test(a_paused_connection_gets_nothing),
         cmocka_unit_test(a_full_connection_goes_on),

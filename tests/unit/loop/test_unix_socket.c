@@ -105,6 +105,31 @@ static void a_stale_one_is_replaced(void **state)
     demit_unix_socket_close(&socket);
 }
 
+/* A daemon that was once run as root leaves what the same daemon as somebody else can neither try nor remove. */
+static void what_root_left_is_explained(void **state)
+{
+    enum { STRANGER = 64123 };
+    demit_unix_socket_t socket;
+    struct stat status;
+    (void)state;
+    if (geteuid() != 0) {
+        skip();
+    }
+    leave_stale(path);
+    assert_int_equal(chmod(path, 0777) | chmod(directory, 0755), 0);
+    assert_int_equal(seteuid(STRANGER), 0);
+    assert_int_equal(open_at(&socket, path, 0600), EACCES);
+    assert_non_null(strstr(error, "is left over from uid 0 and cannot be removed"));
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(seteuid(STRANGER), 0);
+    assert_int_equal(open_at(&socket, path, 0600), EACCES);
+    assert_non_null(strstr(error, "exists and cannot be tried"));
+    assert_int_equal(seteuid(0), 0);
+    assert_int_equal(lstat(path, &status), 0);
+    assert_int_equal(status.st_mode & 07777, 0700);
+}
+
 static void a_live_one_stays(void **state)
 {
     demit_unix_socket_t first, second;
@@ -230,6 +255,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_has_its_mode_and_goes_when_closed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_stale_one_is_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_root_left_is_explained, setup, teardown),
         cmocka_unit_test_setup_teardown(a_live_one_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(a_busy_one_stays, setup, teardown),
         cmocka_unit_test_setup_teardown(a_link_is_not_followed, setup, teardown),
