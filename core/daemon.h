@@ -211,8 +211,8 @@ void demit_close_spool(demit_daemon_t *daemon);
 int demit_make_loops(demit_daemon_t *daemon);
 int demit_make_delivery(demit_daemon_t *daemon);
 int demit_make_server(demit_daemon_t *daemon);
-/* How many clients may be connected by the settings and the descriptors; 0: no limit. Logs it if it is not as set. */
-uint32_t demit_max_connections(const demit_daemon_t *daemon);
+/* Tells server and queue how many connections each may have, by the settings and the descriptors, and logs it. */
+void demit_share_descriptors(const demit_daemon_t *daemon);
 int demit_open_console(demit_daemon_t *daemon);
 void demit_close_console(demit_daemon_t *daemon);
 

@@ -140,7 +140,7 @@ static void change_over(demit_daemon_t *daemon, const demit_settings_t *newer, d
 
     daemon->settings = newer;
     demit_relisten_commit(listeners, older, outcome);
-    demit_smtp_server_set_limits(daemon->server, demit_max_connections(daemon), newer->max_connections_per_client);
+    demit_share_descriptors(daemon);
     demit_queue_use_settings(daemon->queue, newer);
     demit_control_use_settings(daemon->control, newer);
     demit_settings_release(older);

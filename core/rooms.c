@@ -10,7 +10,9 @@
 enum {
     DISK_WORKERS = 4,
     OTHER_DESCRIPTORS = 64, /* log, spool, console, resolver, workers' files */
-    CONSOLE_CONNECTIONS = 64
+    CONSOLE_CONNECTIONS = 64,
+    IDLE_SHARE = 4,  /* one in so many of the descriptors that no client gets: connections kept for mail to come */
+    PER_DELIVERY = 2 /* a connection, and the message in the spool */
 };
 
 /* ---- log --------------------------------------------------------------------------------------------------------- */
@@ -115,6 +117,52 @@ int demit_make_loops(demit_daemon_t *daemon)
     return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the event loops cannot be made");
 }
 
+/* ---- descriptors: who gets how many -------------------------------------------------------------------------------
+ */
+
+/*
+ * Descriptors that no client gets: a tenth of them, for files and deliveries. A server full of clients must still store
+ * their mail and get rid of it.
+ */
+static uint32_t descriptors_apart(const demit_daemon_t *daemon)
+{
+    const uint32_t tenth = daemon->descriptors / 10;
+
+    return tenth > 2 * OTHER_DESCRIPTORS ? tenth : 2 * OTHER_DESCRIPTORS;
+}
+
+static uint32_t max_clients(const demit_daemon_t *daemon)
+{
+    const uint32_t apart = descriptors_apart(daemon);
+    const uint32_t possible = daemon->descriptors > apart ? daemon->descriptors - apart : 1;
+    const uint32_t wanted = daemon->settings->max_connections;
+
+    if (wanted > possible) {
+        demit_log(DEMIT_LOG_WARNING, "connection_limit", "wanted=%u granted=%u descriptors=%u", wanted, possible,
+                  daemon->descriptors);
+    }
+    return wanted == 0 || wanted > possible ? possible : wanted;
+}
+
+/* What is left for deliveries when CLIENTS have come and all else is used, too. */
+static uint32_t max_deliveries(const demit_daemon_t *daemon, uint32_t clients)
+{
+    const uint32_t taken = clients + OTHER_DESCRIPTORS + descriptors_apart(daemon) / IDLE_SHARE;
+    const uint32_t left = daemon->descriptors > taken ? (daemon->descriptors - taken) / PER_DELIVERY : 0;
+
+    return left > 0 ? left : 1;
+}
+
+void demit_share_descriptors(const demit_daemon_t *daemon)
+{
+    const uint32_t clients = max_clients(daemon), deliveries = max_deliveries(daemon, clients);
+
+    demit_smtp_server_set_limits(daemon->server, clients, daemon->settings->max_connections_per_client);
+    demit_queue_limit_connections(daemon->queue, deliveries);
+    demit_log(DEMIT_LOG_INFO, "descriptors", "limit=%u clients=%u deliveries=%u", daemon->descriptors, clients,
+              deliveries);
+}
+
 /* ---- delivery and the server ------------------------------------------------------------------------------------- */
 
 int demit_make_delivery(demit_daemon_t *daemon)
@@ -128,6 +176,7 @@ int demit_make_delivery(demit_daemon_t *daemon)
         .workers = daemon->workers,
         .loops = daemon->loops,
         .loop_count = daemon->loop_count,
+        .idle_connections = descriptors_apart(daemon) / IDLE_SHARE,
         .resolver = daemon->resolver,
     };
 
@@ -152,34 +201,22 @@ static void accepted(void *baton, const demit_envelope_t *envelope, demit_spool_
     demit_queue_accept(baton, envelope, location);
 }
 
-/* A quarter of the descriptors stays for deliveries: a server full of clients must still get rid of its mail. */
-uint32_t demit_max_connections(const demit_daemon_t *daemon)
-{
-    const uint32_t possible =
-        daemon->descriptors > 2 * OTHER_DESCRIPTORS ? (daemon->descriptors - OTHER_DESCRIPTORS) / 4 * 3 : 1;
-    const uint32_t wanted = daemon->settings->max_connections;
-
-    if (wanted > possible) {
-        demit_log(DEMIT_LOG_WARNING, "connection_limit", "wanted=%u granted=%u descriptors=%u", wanted, possible,
-                  daemon->descriptors);
-    }
-    return wanted == 0 || wanted > possible ? possible : wanted;
-}
-
 int demit_make_server(demit_daemon_t *daemon)
 {
     const demit_smtp_server_options_t options = {
         .spool = daemon->spool,
         .workers = daemon->workers,
-        .max_connections = demit_max_connections(daemon),
-        .max_connections_per_client = daemon->settings->max_connections_per_client,
         .mailbox_exists = demit_maildir_exists,
         .accepted = accepted,
         .accepted_baton = daemon->queue,
     };
     const apr_status_t status = demit_smtp_server_create(&daemon->server, &options, daemon->pool);
 
-    return status == APR_SUCCESS ? 0 : demit_start_failed(EX_OSERR, "the SMTP server cannot be set up");
+    if (status != APR_SUCCESS) {
+        return demit_start_failed(EX_OSERR, "the SMTP server cannot be set up");
+    }
+    demit_share_descriptors(daemon);
+    return 0;
 }
 
 /* ---- console ----------------------------------------------------------------------------------------------------- */

@@ -330,7 +330,9 @@ const demit_config_option_t demit_config_options[] = {
      RANGE(0, 16777216),
      .initial = "0",
      .initial_text = "0, what the limit of open files allows",
-     .help = "How many clients may be connected at once. More are turned away with 421."},
+     .help =
+         "How many clients may be connected at once; without it, nine tenths of the open files that the host allows. "
+         "More are turned away with 421."},
     {.name = "Max_Connections_Per_Client",
      .scopes = BIT(GLOBAL),
      .type = DEMIT_CONFIG_NUMBER,
@@ -546,7 +548,7 @@ const demit_config_option_t demit_config_options[] = {
      SETTING(server_max_outbound_connections),
      RANGE(1, 16777216),
      .initial = "20000",
-     .help = "How many connections there may be to all other servers."},
+     .help = "How many connections there may be to all other servers, as far as Max_Connections leaves open files."},
     {.name = "Max_Outbound_Connections",
      .scopes = EVERYWHERE,
      .type = DEMIT_CONFIG_NUMBER,

@@ -196,6 +196,7 @@ apr_status_t demit_queue_create_with_clock(demit_queue_t **queue, const demit_qu
     made->clock = *clock;
     made->now_us = clock->monotonic_us(clock->baton);
     atomic_init(&made->mailbox, NULL);
+    atomic_init(&made->most_connections, UINT32_MAX);
     demit_list_init(&made->by_age);
     made->last_recovered = &made->by_age;
     demit_list_init(&made->runnable_local);
@@ -238,6 +239,11 @@ apr_status_t demit_queue_create(demit_queue_t **queue, const demit_queue_options
 {
     static const demit_queue_clock_t system_clock = {system_monotonic_us, system_wall_us, NULL};
     return demit_queue_create_with_clock(queue, options, &system_clock, pool);
+}
+
+void demit_queue_limit_connections(demit_queue_t *queue, uint32_t most)
+{
+    atomic_store_explicit(&queue->most_connections, most, memory_order_relaxed);
 }
 
 void demit_queue_set_transport(demit_queue_t *queue, demit_delivery_method_t method, demit_transport_t *transport)

@@ -543,7 +543,9 @@ static void run_line(demit_queue_t *queue, demit_link_t *runnable, uint32_t most
 
 void demit_queue_start_deliveries(demit_queue_t *queue)
 {
-    uint32_t most = queue->settings->server_max_outbound_connections;
+    const uint32_t limit = atomic_load_explicit(&queue->most_connections, memory_order_relaxed);
+    const uint32_t configured = queue->settings->server_max_outbound_connections;
+    const uint32_t most = configured < limit ? configured : limit;
     run_line(queue, &queue->runnable_local, most);
     run_line(queue, &queue->runnable_remote, most > 0 ? most : 1);
 }

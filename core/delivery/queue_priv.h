@@ -118,6 +118,7 @@ struct demit_queue {
     int64_t rerecord_us;
 
     uint32_t connections; /* batches under way, Maildir's not counted */
+    _Atomic uint32_t most_connections;
     uint32_t deliveries_under_way;
     uint64_t records_under_way;
     uint64_t recipients_pending;

@@ -23,7 +23,7 @@ struct demit_smtp_lane {
     demit_task_t stop_task;
     demit_smtp_batch_t *batches;
     demit_client_session_t *idle; /* newest first: the oldest may rest in peace */
-    uint32_t idle_count;
+    uint32_t idle_count, idle_max;
     uint32_t sessions; /* alive, idle or not */
     bool stopping, stopped;
     void (*on_stopped)(demit_smtp_lane_t *lane);

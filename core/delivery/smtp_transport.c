@@ -9,7 +9,7 @@
 #include <apr_strings.h>
 
 enum {
-    IDLE_MAX = 512,               /* connections that one lane keeps idle */
+    IDLE_MAX = 512,               /* connections that one lane keeps idle: it looks through them */
     KEPT_FREE_BYTES = 1024 * 1024 /* what a lane's allocator keeps of what was freed */
 };
 
@@ -73,7 +73,7 @@ void demit_smtp_lane_give(demit_smtp_lane_t *lane, demit_client_session_t *sessi
 {
     demit_client_link_t *link = demit_client_session_link(session);
     demit_client_session_own(session, &lane_owner, lane);
-    if (idle_us <= 0 || lane->stopping || lane->idle_count >= IDLE_MAX) {
+    if (idle_us <= 0 || lane->stopping || lane->idle_count >= lane->idle_max) {
         demit_client_session_quit(session);
         return;
     }
@@ -190,6 +190,8 @@ static apr_status_t make_lane(demit_smtp_lane_t *lane, smtp_transport_t *transpo
     lane->context.report = on_report;
     lane->context.quiet = on_quiet;
     lane->queue = options->queue;
+    lane->idle_max = options->idle_connections / options->loop_count;
+    lane->idle_max = lane->idle_max < IDLE_MAX ? lane->idle_max : IDLE_MAX;
     lane->resolver = options->resolver;
     lane->stop_task.run = stop_lane;
     lane->on_stopped = on_lane_stopped;

@@ -630,3 +630,13 @@ void demit_conn_abort(demit_conn_t *conn)
 {
     die(conn, DEMIT_CONN_FAILED, APR_ECONNABORTED);
 }
+
+void demit_conn_dismiss(demit_conn_t *conn, const char *text)
+{
+    apr_size_t size = strlen(text), unread = DEMIT_CONN_INPUT_MAX;
+
+    (void)apr_socket_send(conn->socket, text, &size);
+    /* What came before the greeting would turn the end of the connection into a reset, and our word might be lost. */
+    (void)apr_socket_recv(conn->socket, conn->loop->input, &unread);
+    die(conn, DEMIT_CONN_CLOSED_BY_US, APR_SUCCESS);
+}

@@ -85,31 +85,10 @@ static apr_status_t destroy_shards(void *baton)
 
 /* ---- accepting --------------------------------------------------------------------------------------------------- */
 
-static size_t ignore_input(demit_conn_t *conn, void *baton, const char *bytes, size_t size)
-{
-    (void)conn;
-    (void)baton;
-    (void)bytes;
-    return size;
-}
-
-static void ignore_close(demit_conn_t *conn, void *baton, demit_conn_end_t end, apr_status_t status)
-{
-    (void)conn;
-    (void)baton;
-    (void)end;
-    (void)status;
-}
-
-static const demit_conn_handler_t refused_handler = {
-    .on_connected = NULL, .on_input = ignore_input, .on_drained = NULL, .on_close = ignore_close};
-
-/* One line that fits any socket buffer, and the end: such a connection has no session. */
+/* Such a connection has no session, and counts nowhere. */
 static bool refuse(demit_conn_t *conn, const char *reply)
 {
-    demit_conn_set_handler(conn, &refused_handler, NULL);
-    demit_conn_write(conn, reply, strlen(reply));
-    demit_conn_close(conn);
+    demit_conn_dismiss(conn, reply);
     return true;
 }
 

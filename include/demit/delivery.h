@@ -95,6 +95,7 @@ typedef struct demit_transport_options {
     demit_workers_t *workers;
     demit_loop_t *const *loops; /* deliveries of one destination go to one loop */
     uint32_t loop_count;
+    uint32_t idle_connections; /* how many may be kept for mail to come; 0: none */
     demit_resolver_t *resolver;
     const demit_files_t *files; /* NULL: demit_files_system */
 } demit_transport_options_t;
@@ -144,6 +145,12 @@ typedef struct demit_queue_options {
 
 apr_status_t demit_queue_create(demit_queue_t **queue, const demit_queue_options_t *options, apr_pool_t *pool)
     __attribute__((warn_unused_result));
+
+/*
+ * How many connections there may be at a time, Maildirs not counted, whatever Server_Max_Outbound_Connections says:
+ * what the host has descriptors for. As long as nothing is said, any number. Any thread; from the next turn on.
+ */
+void demit_queue_limit_connections(demit_queue_t *queue, uint32_t most);
 
 /* Which transport serves a delivery method. Before start. */
 void demit_queue_set_transport(demit_queue_t *queue, demit_delivery_method_t method, demit_transport_t *transport);

@@ -129,6 +129,12 @@ void demit_conn_resume(demit_conn_t *conn);
 void demit_conn_close(demit_conn_t *conn);
 /* Drops what is queued and closes. on_close follows after the current dispatch. */
 void demit_conn_abort(demit_conn_t *conn);
+/*
+ * Says TEXT to a client that was accepted just now, as far as the kernel takes it at once, and closes; on_close as
+ * after an abort. Unlike demit_conn_close() it never waits, so that turning away a crowd costs no descriptors: a client
+ * that talks before it is greeted may see a reset in place of TEXT.
+ */
+void demit_conn_dismiss(demit_conn_t *conn, const char *text);
 
 typedef struct demit_connect {
     apr_sockaddr_t *peer;       /* one address (its ->next is not followed) */

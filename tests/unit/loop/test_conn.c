@@ -450,6 +450,38 @@ static void last_words_survive_unread_input(void **state)
     finish(f);
 }
 
+static bool accept_and_dismiss(demit_conn_t *conn, void *baton)
+{
+    static const demit_conn_handler_t handler = {.on_input = server_input, .on_close = server_closed};
+    fixture_t *f = baton;
+
+    f->server = conn;
+    demit_conn_set_handler(conn, &handler, f);
+    demit_conn_dismiss(conn, "421 go\r\n");
+    return true;
+}
+
+/* Who is turned away costs nothing from then on, though he has said something already and does not close. */
+static void who_is_dismissed_is_gone_at_once(void **state)
+{
+    fixture_t *f = start(10);
+    const int fd = client_of(f);
+    char text[64];
+
+    (void)state;
+    f->acceptor.on_accept = accept_and_dismiss;
+    assert_int_equal(write(fd, "EHLO early\r\n", 12), 12);
+    assert_int_equal(demit_loop_run(f->loop), APR_SUCCESS);
+    assert_int_equal(demit_loop_connections(f->loop), 0);
+    assert_int_equal(f->end, DEMIT_CONN_CLOSED_BY_US);
+    assert_int_equal(f->got_size, 0);
+    assert_int_equal(read(fd, text, sizeof(text)), 8);
+    assert_memory_equal(text, "421 go\r\n", 8);
+    assert_int_equal(read(fd, text, sizeof(text)), 0); /* no reset */
+    close(fd);
+    finish(f);
+}
+
 static void a_full_loop_says_so(void **state)
 {
     fixture_t *f = start(1);
@@ -644,6 +676,7 @@ int main(void)
         cmocka_unit_test(output_waits_for_a_slow_reader),
         cmocka_unit_test(a_half_closed_client_gets_everything),
         cmocka_unit_test(last_words_survive_unread_input),
+        cmocka_unit_test(who_is_dismissed_is_gone_at_once),
         cmocka_unit_test(a_full_loop_says_so),
         cmocka_unit_test(no_descriptor_left),
         cmocka_unit_test(connecting_writes_and_closes),

@@ -200,6 +200,12 @@ void demit_conn_abort(demit_conn_t *conn)
     conn->closing = conn->aborted = true;
 }
 
+void demit_conn_dismiss(demit_conn_t *conn, const char *text)
+{
+    demit_conn_write(conn, text, strlen(text));
+    conn->closing = true;
+}
+
 void fake_set_stalled(demit_conn_t *conn, bool stalled)
 {
     bool drained = conn->stalled && !stalled;

@@ -202,6 +202,23 @@ static void connections_are_limited_and_shared(void **state)
     assert_int_equal(f->starts, 7);
 }
 
+/* The settings may allow more connections than the host has descriptors for. */
+static void keeps_to_what_the_host_allows(void **state)
+{
+    fixture_t *f = *state;
+    f->settings.server_max_outbound_connections = 5;
+    demit_queue_limit_connections(f->queue, 2);
+    fixture_send_one(f, "a@u.example");
+    fixture_send_one(f, "a@v.example");
+    fixture_send_one(f, "a@w.example");
+    assert_int_equal(f->starts, 2);
+    fixture_send_one(f, "a@local.example"); /* mailboxes are no connections */
+    assert_int_equal(f->starts, 3);
+    demit_queue_limit_connections(f->queue, 3);
+    fixture_turn(f);
+    assert_int_equal(f->starts, 4);
+}
+
 static void spreads_a_burst(void **state)
 {
     fixture_t *f = *state;
@@ -637,6 +654,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_destination_in_any_spelling, make, end),
         cmocka_unit_test_setup_teardown(many_recipients_are_split, make, end),
         cmocka_unit_test_setup_teardown(connections_are_limited_and_shared, make, end),
+        cmocka_unit_test_setup_teardown(keeps_to_what_the_host_allows, make, end),
         cmocka_unit_test_setup_teardown(spreads_a_burst, make, end),
         cmocka_unit_test_setup_teardown(throttles, make, end),
         cmocka_unit_test_setup_teardown(a_dead_host_rests, make, end),
