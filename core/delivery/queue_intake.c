@@ -22,7 +22,7 @@ static uint32_t assign_legs(demit_queue_t *queue, demit_queued_t *message, demit
         if (recipient->state != DEMIT_RECIPIENT_PENDING) {
             continue;
         }
-        demit_destination_t *destination = demit_destination_for(queue, demit_queued_text(message, recipient->address));
+        demit_destination_t *destination = demit_destination_for(queue, demit_queued_address(message, recipient));
         if (destination == NULL) {
             continue;
         }

@@ -56,7 +56,7 @@ static bool has_domain(const demit_queue_t *queue, const demit_leg_t *leg, const
         if (message->recipients[i].leg != leg->number) {
             continue;
         }
-        demit_domain_of(queue, demit_queued_text(message, message->recipients[i].address), found);
+        demit_domain_of(queue, demit_queued_address(message, &message->recipients[i]), found);
         if (strcmp(found, domain) == 0) {
             return true;
         }

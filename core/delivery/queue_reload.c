@@ -24,7 +24,7 @@ static uint32_t find_places(demit_queue_t *queue, const demit_leg_t *leg, move_t
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         demit_queued_recipient_t *recipient = &message->recipients[i];
         if (recipient->leg == leg->number && recipient->state == DEMIT_RECIPIENT_PENDING) {
-            const char *address = demit_queued_text(message, recipient->address);
+            const char *address = demit_queued_address(message, recipient);
             moves[count++] = (move_t){.recipient = recipient, .place = demit_destination_for(queue, address)};
         }
     }
@@ -123,7 +123,7 @@ static bool is_at_home(const demit_queue_t *queue, const demit_leg_t *leg)
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         const demit_queued_recipient_t *recipient = &message->recipients[i];
         if (recipient->leg == leg->number && recipient->state == DEMIT_RECIPIENT_PENDING &&
-            !demit_destination_is_for(queue, leg->destination, demit_queued_text(message, recipient->address))) {
+            !demit_destination_is_for(queue, leg->destination, demit_queued_address(message, recipient))) {
             return false;
         }
     }

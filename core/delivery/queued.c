@@ -1,5 +1,6 @@
 #include "core/delivery/queued.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,21 +15,28 @@ static size_t text_size(const char *text)
     return text != NULL ? strlen(text) + 1 : 0;
 }
 
-/* Appends TEXT to the block and gives its offset. The block was made large enough. */
-static uint32_t put_text(demit_queued_t *message, size_t *end, const char *text)
+/* Appends TEXT to the block, which was made large enough. Returns whether there was one. */
+static bool put_text(demit_queued_t *message, size_t *end, const char *text)
 {
     if (text == NULL) {
-        return 0;
+        return false;
     }
-    size_t size = strlen(text) + 1, at = *end;
-    memcpy((char *)message + at, text, size);
-    *end = at + size;
-    return (uint32_t)at;
+    size_t size = strlen(text) + 1;
+    memcpy((char *)message + *end, text, size);
+    *end += size;
+    return true;
+}
+
+/* Right behind the recipients: the block's own size is rounded up, and a million times some bytes are some megabytes.
+ */
+static size_t texts_begin(uint32_t recipient_count)
+{
+    return offsetof(demit_queued_t, recipients) + recipient_count * sizeof(demit_queued_recipient_t);
 }
 
 static size_t packed_size(const demit_envelope_t *envelope)
 {
-    size_t size = sizeof(demit_queued_t) + envelope->recipient_count * sizeof(demit_queued_recipient_t);
+    size_t size = texts_begin(envelope->recipient_count);
     size += text_size(envelope->sender) + text_size(envelope->envid);
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         const demit_recipient_t *recipient = &envelope->recipients[i];
@@ -41,11 +49,13 @@ static void pack_recipients(demit_queued_t *message, size_t *end, const demit_en
 {
     for (uint32_t i = 0; i < envelope->recipient_count; i++) {
         const demit_recipient_t *from = &envelope->recipients[i];
-        message->recipients[i] = (demit_queued_recipient_t){.address = put_text(message, end, from->address),
-                                                            .original = put_text(message, end, from->original),
-                                                            .accepted = put_text(message, end, from->accepted),
-                                                            .notify = from->notify,
-                                                            .state = (uint8_t)from->state};
+        demit_queued_recipient_t *to = &message->recipients[i];
+        to->texts = (uint32_t)*end;
+        to->notify = from->notify;
+        to->state = from->state & 3;
+        (void)put_text(message, end, from->address);
+        to->has_original = put_text(message, end, from->original);
+        to->has_accepted = put_text(message, end, from->accepted);
         if (from->state == DEMIT_RECIPIENT_PENDING) {
             message->pending++;
         }
@@ -58,7 +68,7 @@ demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_
     if (size > UINT32_MAX) {
         return NULL;
     }
-    demit_queued_t *message = calloc(1, size);
+    demit_queued_t *message = calloc(1, size > sizeof(*message) ? size : sizeof(*message));
     if (message == NULL) {
         return NULL;
     }
@@ -74,9 +84,9 @@ demit_queued_t *demit_queued_pack(const demit_envelope_t *envelope, demit_spool_
     message->recipient_count = envelope->recipient_count;
     message->legs = &message->first_leg;
 
-    size_t end = sizeof(demit_queued_t) + envelope->recipient_count * sizeof(demit_queued_recipient_t);
-    message->sender = put_text(message, &end, envelope->sender);
-    message->envid = put_text(message, &end, envelope->envid);
+    size_t end = texts_begin(envelope->recipient_count);
+    (void)put_text(message, &end, envelope->sender);
+    message->has_envid = put_text(message, &end, envelope->envid);
     pack_recipients(message, &end, envelope);
     return message;
 }
@@ -118,9 +128,15 @@ void demit_queued_free(demit_queued_t *message)
     free(message);
 }
 
-const char *demit_queued_text(const demit_queued_t *message, uint32_t offset)
+const char *demit_queued_address(const demit_queued_t *message, const demit_queued_recipient_t *recipient)
 {
-    return offset != 0 ? (const char *)message + offset : NULL;
+    return (const char *)message + recipient->texts;
+}
+
+/* The text behind TEXT. */
+static const char *text_after(const char *text)
+{
+    return text + strlen(text) + 1;
 }
 
 demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_t *pool)
@@ -131,8 +147,8 @@ demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_
     envelope->size_bytes = message->size_bytes;
     envelope->flags = message->flags;
     envelope->ret = (demit_ret_t)message->ret;
-    envelope->sender = demit_queued_text(message, message->sender);
-    envelope->envid = demit_queued_text(message, message->envid);
+    envelope->sender = (const char *)message + texts_begin(message->recipient_count);
+    envelope->envid = message->has_envid ? text_after(envelope->sender) : NULL;
     envelope->attempts = message->attempts;
     envelope->next_attempt_us = message->next_attempt_us;
     envelope->delay_dsn_sent = message->delay_dsn_sent;
@@ -140,11 +156,12 @@ demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_
     envelope->recipients = apr_pcalloc(pool, message->recipient_count * sizeof(demit_recipient_t));
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         const demit_queued_recipient_t *from = &message->recipients[i];
-        envelope->recipients[i] = (demit_recipient_t){.address = demit_queued_text(message, from->address),
-                                                      .original = demit_queued_text(message, from->original),
-                                                      .accepted = demit_queued_text(message, from->accepted),
-                                                      .notify = from->notify,
-                                                      .state = (demit_recipient_state_t)from->state};
+        demit_recipient_t *to = &envelope->recipients[i];
+        to->address = demit_queued_address(message, from);
+        to->original = from->has_original ? text_after(to->address) : NULL;
+        to->accepted = from->has_accepted ? text_after(from->has_original ? to->original : to->address) : NULL;
+        to->notify = from->notify;
+        to->state = (demit_recipient_state_t)from->state;
     }
     return envelope;
 }

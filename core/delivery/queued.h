@@ -41,13 +41,18 @@ struct demit_leg {
 
 enum { DEMIT_NO_LEG = UINT32_MAX };
 
-/* What is in the block for a recipient. Texts are offsets from the block's beginning; 0: none. */
+/*
+ * What is in the block for a recipient. TEXTS is the offset of its address from the block's beginning; behind it stand
+ * the texts that it has besides, in the order of the two flags.
+ */
 typedef struct demit_queued_recipient {
-    uint32_t address, original, accepted;
+    uint32_t texts;
     uint32_t leg;
     uint8_t notify;
-    uint8_t state; /* demit_recipient_state_t */
-    bool busy;     /* in a delivery that is under way */
+    uint8_t state : 2;     /* demit_recipient_state_t */
+    bool has_original : 1; /* and so on: as in demit_recipient_t */
+    bool has_accepted : 1;
+    bool busy; /* in a delivery that is under way */
 } demit_queued_recipient_t;
 
 struct demit_queued {
@@ -55,10 +60,12 @@ struct demit_queued {
         struct {
             demit_task_t task;
             demit_queue_t *queue;
-        } arriving;          /* on its way to the queue's thread */
-        demit_link_t by_age; /* from then on: among all messages */
+        } arriving;              /* on its way to the queue's thread */
+        struct {                 /* from then on */
+            demit_link_t by_age; /* among all messages */
+            demit_queued_t *next_in_bucket;
+        };
     };
-    demit_queued_t *next_in_bucket;
     uint64_t id;
     int64_t arrived_us;           /* wall clock, for people */
     int64_t arrived_monotonic_us; /* for arithmetic: immune to jumps of the wall clock */
@@ -73,12 +80,12 @@ struct demit_queued {
     uint32_t attempts; /* as recovered, then the most of any leg */
     uint32_t records;  /* outcomes on their way to the disk */
     uint32_t active;   /* legs in state ACTIVE */
-    uint32_t sender, envid;
     uint8_t ret;
+    bool has_envid;
     bool recovered, delay_dsn_sent, moving;
-    bool final_recorded; /* the spool was told that it is over */
-    bool unrecorded;     /* an outcome could not be written: all of them are written again later */
-    demit_queued_recipient_t recipients[];
+    bool final_recorded;                   /* the spool was told that it is over */
+    bool unrecorded;                       /* an outcome could not be written: all of them are written again later */
+    demit_queued_recipient_t recipients[]; /* then the sender, the envelope id if there is one, the recipients' texts */
 };
 
 /* Packs ENVELOPE into one block. NULL: no memory. Any thread. */
@@ -88,8 +95,8 @@ void demit_queued_free(demit_queued_t *message);
 /* A leg for MESSAGE that is over: one that is through, or a new one. NULL: no memory. */
 demit_leg_t *demit_queued_spare_leg(demit_queued_t *message);
 
-/* The text at OFFSET, NULL for 0. */
-const char *demit_queued_text(const demit_queued_t *message, uint32_t offset);
+/* Where the mail for RECIPIENT of MESSAGE goes. */
+const char *demit_queued_address(const demit_queued_t *message, const demit_queued_recipient_t *recipient);
 
 /* The envelope as it stands now, in POOL; its texts are the message's own and live as long as that. */
 demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_t *pool);
