@@ -30,10 +30,8 @@ struct spool_compaction {
     spool_segment_t *segment;
     spool_scan_t scan;
     int fd;
-    bool scanned;
-    uint64_t *owners; /* ids of messages elsewhere that have chunks here */
-    demit_spool_location_t *owner_locations;
-    uint32_t owner_count, owner_next;
+    bool scanned;       /* all records in it were looked at, */
+    bool owners_asked;  /* and all messages elsewhere that have chunks here */
     uint32_t under_way; /* with spool->lock: plus one while the scan runs */
     bool failed;        /* with spool->lock: an outcome could not be carried */
     demit_task_t task;
@@ -90,37 +88,9 @@ static spool_segment_t *choose(demit_spool_t *spool)
     return words;
 }
 
-/* Ids and places of the messages that stand elsewhere and have chunks in SEGMENT. Locked. */
-static apr_status_t list_owners(spool_compaction_t *compaction, const spool_segment_t *segment)
-{
-    demit_spool_t *spool = compaction->spool;
-
-    compaction->owners = calloc(spool->tracked_count + 1, sizeof *compaction->owners);
-    compaction->owner_locations = calloc(spool->tracked_count + 1, sizeof *compaction->owner_locations);
-    if (compaction->owners == NULL || compaction->owner_locations == NULL) {
-        return APR_ENOMEM;
-    }
-    for (uint32_t i = 0; i < SPOOL_TRACKED_BUCKETS; i++) {
-        for (const spool_tracked_t *tracked = spool->tracked[i]; tracked != NULL; tracked = tracked->next) {
-            uint32_t j = 0;
-
-            while (j < tracked->chunk_count && tracked->chunk_segments[j] != segment->header.number) {
-                j++;
-            }
-            if (j < tracked->chunk_count && tracked->location.segment != segment->header.number) {
-                compaction->owners[compaction->owner_count] = tracked->id;
-                compaction->owner_locations[compaction->owner_count++] = tracked->location;
-            }
-        }
-    }
-    return APR_SUCCESS;
-}
-
 static void compaction_free(spool_compaction_t *compaction)
 {
     spool_scan_free(&compaction->scan);
-    free(compaction->owners);
-    free(compaction->owner_locations);
     free(compaction);
 }
 
@@ -137,7 +107,8 @@ static spool_compaction_t *claim(demit_spool_t *spool)
     spool_lock(spool);
     segment =
         spool->recovered && spool->has_mover && spool->compaction == NULL && !spool->closing ? choose(spool) : NULL;
-    if (segment != NULL && list_owners(compaction, segment) == APR_SUCCESS) {
+    if (segment != NULL) {
+        spool_owners_rewind(spool);
         segment->compacting = true;
         compaction->segment = segment;
         spool->compaction = compaction;
@@ -312,6 +283,21 @@ static bool may_go_on(spool_compaction_t *compaction)
     return may;
 }
 
+/* Asks about the next message that has chunks in the segment, if one is near. */
+static void ask_owner(spool_compaction_t *compaction)
+{
+    demit_spool_t *spool = compaction->spool;
+    demit_spool_location_t location;
+    uint64_t id;
+
+    spool_lock(spool);
+    compaction->owners_asked = !spool_owners_next(spool, compaction->segment->header.number, &id, &location);
+    spool_unlock(spool);
+    if (id != 0) {
+        ask(compaction, id, location);
+    }
+}
+
 static void show_some(spool_compaction_t *compaction)
 {
     spool_found_t found;
@@ -325,10 +311,8 @@ static void show_some(spool_compaction_t *compaction)
             show(compaction, &found);
         }
     }
-    while (compaction->scanned && compaction->owner_next < compaction->owner_count && may_go_on(compaction)) {
-        uint32_t i = compaction->owner_next++;
-
-        ask(compaction, compaction->owners[i], compaction->owner_locations[i]);
+    while (compaction->scanned && !compaction->owners_asked && may_go_on(compaction)) {
+        ask_owner(compaction);
     }
 }
 
@@ -339,7 +323,7 @@ static void step(demit_task_t *task)
     bool ended, idle;
 
     spool_lock(spool);
-    ended = spool->closing || (compaction->scanned && compaction->owner_next == compaction->owner_count);
+    ended = spool->closing || (compaction->scanned && compaction->owners_asked);
     compaction->failed |= spool->closing || compaction->scan.status != APR_SUCCESS;
     compaction->under_way++; /* the scan's own, so that nothing that is done meanwhile begins a second one */
     spool_unlock(spool);

@@ -41,7 +41,7 @@ void spool_outcome_aim(demit_spool_t *spool, unsigned char *encoded, size_t size
         ticket->stale = true;
     }
     tracked = spool_tracked_find(spool, view.id);
-    segment = spool_segment_find(spool, tracked ? tracked->location.segment : view.segment);
+    segment = spool_segment_find(spool, tracked ? tracked->segment : view.segment);
     if (segment != NULL) {
         spool_outcome_set_target(encoded, segment->header.number, segment->header.epoch);
     }

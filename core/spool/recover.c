@@ -116,19 +116,13 @@ static void take_segments(demit_spool_t *spool, const spool_survey_t *survey)
 
 static spool_tracked_t *track(const spool_survey_message_t *message)
 {
-    spool_tracked_t *tracked = malloc(sizeof *tracked + message->chunk_count * sizeof(uint32_t));
+    spool_tracked_t *tracked = spool_tracked_make(message->envelope->id, message->location, message->chunk_count);
 
-    if (tracked == NULL) {
-        return NULL;
-    }
-    tracked->id = message->envelope->id;
-    tracked->location = message->location;
-    tracked->chunk_count = message->chunk_count;
-    for (uint32_t i = 0; i < message->chunk_count; i++) {
+    for (uint32_t i = 0; tracked != NULL && i < message->chunk_count; i++) {
         spool_chunk_ref_t ref;
 
         spool_chunk_ref_decode(&ref, message->chunk_refs + (size_t)i * SPOOL_CHUNK_REF_SIZE);
-        tracked->chunk_segments[i] = ref.segment;
+        spool_owner_of(tracked)->chunk_segments[i] = ref.segment;
     }
     return tracked;
 }
@@ -149,7 +143,7 @@ static apr_status_t take_message(void *baton, const spool_survey_message_t *mess
     spool_lock(spool);
     spool_segment_find(spool, message->location.segment)->living++;
     for (uint32_t i = 0; i < message->chunk_count; i++) {
-        spool_segment_find(spool, tracked->chunk_segments[i])->living++;
+        spool_segment_find(spool, spool_owner_of(tracked)->chunk_segments[i])->living++;
     }
     if (tracked != NULL) {
         spool_tracked_add(spool, tracked);

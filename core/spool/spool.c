@@ -239,7 +239,10 @@ apr_status_t demit_spool_open(demit_spool_t **result, const demit_spool_options_
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = load(spool);
+    status = spool_tracked_prepare(spool);
+    if (status == APR_SUCCESS) {
+        status = load(spool);
+    }
     if (status != APR_SUCCESS) {
         goto no_segments;
     }
@@ -267,6 +270,7 @@ no_wake:
     spool_segment_leave(spool, false);
 no_segments:
     free_segments(spool);
+    spool_tracked_forget(spool);
     unlock_directory(spool);
     return status;
 }
@@ -284,18 +288,6 @@ static void end_maintenance(demit_spool_t *spool)
     spool_unlock(spool);
 }
 
-static void free_tracked(demit_spool_t *spool)
-{
-    for (uint32_t i = 0; i < SPOOL_TRACKED_BUCKETS; i++) {
-        while (spool->tracked[i] != NULL) {
-            spool_tracked_t *next = spool->tracked[i]->next;
-
-            free(spool->tracked[i]);
-            spool->tracked[i] = next;
-        }
-    }
-}
-
 void demit_spool_close(demit_spool_t *spool)
 {
     apr_status_t status;
@@ -307,7 +299,7 @@ void demit_spool_close(demit_spool_t *spool)
     (void)apr_thread_join(&status, spool->thread);
     spool_wake_destroy(&spool->wake);
     free(spool->committer.parts);
-    free_tracked(spool);
+    spool_tracked_forget(spool);
     free_segments(spool);
     unlock_directory(spool);
 }

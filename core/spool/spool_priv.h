@@ -26,8 +26,9 @@
 enum {
     SPOOL_SPARES_WANTED = 2, /* one to go on with, one that is kept for outcomes when the disk is full */
     SPOOL_SPARES_MAX = 8,    /* more recycled segments than this are given back to the file system */
-    SPOOL_TRACKED_BUCKETS = 1024,
-    SPOOL_NAME_SIZE = 24 /* of a file in the spool's directory */
+    SPOOL_TRACKED_FIRST_BUCKETS = 1024,
+    SPOOL_OWNERS_PER_LOOK = 256, /* so that the lock is never held for a walk through all */
+    SPOOL_NAME_SIZE = 24         /* of a file in the spool's directory */
 };
 
 /* ---- segments ---------------------------------------------------------------------------------------------------- */
@@ -88,14 +89,30 @@ struct spool_request {
     uint64_t offset;
 };
 
-/* A message that is known one by one: it has chunks, or it was moved in this run. */
+/*
+ * A message that is known one by one: it has chunks, or it was moved in this run. A spool that was compacted may have a
+ * million of the latter: not a byte more than must be.
+ */
 typedef struct spool_tracked {
-    struct spool_tracked *next;
+    struct spool_tracked *next; /* in its bucket */
     uint64_t id;
-    demit_spool_location_t location;
-    uint32_t chunk_count;
-    uint32_t chunk_segments[]; /* one for each chunk */
+    uint32_t segment;     /* where its record stands */
+    uint32_t chunk_count; /* 0: this is all; else it is the beginning of a spool_owner_t */
 } spool_tracked_t;
+
+typedef struct spool_owner {
+    spool_tracked_t tracked; /* first */
+    struct spool_owner *older, *younger;
+    uint32_t block; /* of its record */
+    uint32_t chunk_segments[];
+} spool_owner_t;
+
+typedef struct spool_tracked_table {
+    spool_tracked_t **buckets;
+    uint32_t count, bucket_count, capacity;
+    spool_owner_t *oldest, *youngest;
+    spool_owner_t *cursor; /* of compaction: which one it looks at next */
+} spool_tracked_table_t;
 
 typedef struct spool_ticket spool_ticket_t; /* a message that the mover was asked to move: compact.h */
 typedef struct spool_compaction spool_compaction_t;
@@ -160,8 +177,7 @@ struct demit_spool {
     uint32_t newest;                   /* number of the youngest segment whose name is durable */
     uint32_t spares[SPOOL_SPARES_MAX]; /* numbers of .free files, written in full */
     uint32_t spare_count;
-    spool_tracked_t *tracked[SPOOL_TRACKED_BUCKETS];
-    uint32_t tracked_count;
+    spool_tracked_table_t tracked;
     spool_ticket_t *tickets;
     demit_spool_mover_t mover;
     spool_compaction_t *compaction; /* the one under way */
@@ -224,11 +240,32 @@ bool spool_segment_is_recyclable(demit_spool_t *spool, const spool_segment_t *se
 /* One record of segment NUMBER is no longer needed. */
 void spool_segment_drop(demit_spool_t *spool, uint32_t number);
 
+/* ---- tracked.c: messages that are known one by one. With spool->lock held unless it says otherwise --------------- */
+
+static inline spool_owner_t *spool_owner_of(spool_tracked_t *tracked)
+{
+    return DEMIT_CONTAINER_OF(tracked, spool_owner_t, tracked);
+}
+
+/* An entry for the table, to be freed as a whole; the segments of its chunks are 0. NULL: no memory. Without the lock.
+ */
+spool_tracked_t *spool_tracked_make(uint64_t id, demit_spool_location_t location, uint32_t chunk_count);
+/* Makes the table. At the opening, without the lock. */
+apr_status_t spool_tracked_prepare(demit_spool_t *spool) __attribute__((warn_unused_result));
 spool_tracked_t *spool_tracked_find(demit_spool_t *spool, uint64_t id);
 /* Takes TRACKED over; its chunks are counted as living already. */
 void spool_tracked_add(demit_spool_t *spool, spool_tracked_t *tracked);
+/* Frees all. */
+void spool_tracked_forget(demit_spool_t *spool);
 /* The message is over: its record and chunks are no longer needed. */
 void spool_message_over(demit_spool_t *spool, uint64_t id, demit_spool_location_t location);
+
+/*
+ * A walk through the messages that have chunks. spool_owners_next() gives the next one that has some in SEGMENT and
+ * stands elsewhere itself, or ID 0: the caller lets go of the lock and comes again. False: that was all.
+ */
+void spool_owners_rewind(demit_spool_t *spool);
+bool spool_owners_next(demit_spool_t *spool, uint32_t segment, uint64_t *id, demit_spool_location_t *location);
 
 static inline uint64_t spool_location_offset(demit_spool_location_t location)
 {

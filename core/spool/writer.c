@@ -356,12 +356,13 @@ static spool_tracked_t *take_tracked(demit_spool_writer_t *writer, demit_spool_l
     uint32_t i = 0;
 
     writer->tracked = NULL;
-    tracked->id = writer->message.header.id;
-    tracked->location = location;
+    tracked->segment = location.segment;
     for (chunk_t *chunk = writer->first_chunk; chunk != NULL; chunk = chunk->next) {
-        tracked->chunk_segments[i++] = chunk->request.segment->header.number;
+        spool_owner_of(tracked)->chunk_segments[i++] = chunk->request.segment->header.number;
     }
-    tracked->chunk_count = i;
+    if (tracked->chunk_count > 0) {
+        spool_owner_of(tracked)->block = location.block;
+    }
     return tracked;
 }
 
@@ -378,7 +379,7 @@ static void message_stored(demit_spool_writer_t *writer, demit_spool_location_t 
         spool_tracked_t *old = spool_tracked_find(spool, ticket->id);
 
         /* The younger copy must not go before the older one, or the older would be the message again. */
-        spool_segment_follows(request->segment, old ? old->location.segment : ticket->from.segment, true);
+        spool_segment_follows(request->segment, old ? old->segment : ticket->from.segment, true);
         spool_message_over(spool, ticket->id, ticket->from);
     }
     if (writer->tracked != NULL) {
@@ -439,7 +440,7 @@ static apr_status_t build_message(demit_spool_writer_t *writer, const demit_enve
     }
     request->body_hash = spool_body_hash(writer->buffer ? (const void *)writer->buffer : "", writer->used);
     if (writer->chunk_count > 0 || writer->ticket != NULL) {
-        writer->tracked = calloc(1, sizeof *writer->tracked + writer->chunk_count * sizeof(uint32_t));
+        writer->tracked = spool_tracked_make(envelope->id, (demit_spool_location_t){0, 0}, writer->chunk_count);
         if (writer->tracked == NULL) {
             return APR_ENOMEM;
         }
