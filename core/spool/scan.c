@@ -5,7 +5,8 @@
 
 #include <apr_errno.h>
 
-enum { WINDOW = 1024 * 1024 };
+/* Read at a time: what was read is looked at while the processor's own cache still holds it. */
+enum { WINDOW = 128 * 1024 };
 
 void spool_scan_begin(spool_scan_t *scan, const demit_files_t *files, int fd, uint64_t epoch, uint64_t size)
 {

@@ -47,7 +47,7 @@ void spool_survey_free(spool_survey_t *survey)
     }
     free(survey->scan);
     free(survey->entries);
-    free(survey->slots);
+    free(survey->buckets);
     free(survey->states);
     free(survey->suspects);
     for (uint32_t i = 0; i < survey->partial_count; i++) {
@@ -75,50 +75,55 @@ uint32_t spool_survey_find(const spool_survey_t *survey, uint32_t number)
 
 /* ---- the table of messages ---- */
 
-static uint32_t slot_of(const spool_survey_t *survey, uint64_t id)
+/*
+ * Ids were handed out in order and records stand in that order, too, so neighbours are looked for one after the other
+ * and find each other in the cache: no scrambling.
+ */
+static uint32_t *bucket_of(const spool_survey_t *survey, uint64_t id)
 {
-    uint32_t slot = (uint32_t)((id * 0x9E3779B97F4A7C15u) >> 32) & (survey->slot_count - 1);
-
-    while (survey->slots[slot] != 0 && survey->entries[survey->slots[slot] - 1].id != id) {
-        slot = (slot + 1) & (survey->slot_count - 1);
-    }
-    return slot;
+    return &survey->buckets[(uint32_t)(id ^ id >> 32) & (survey->bucket_count - 1)];
 }
 
 static bool rehash(spool_survey_t *survey)
 {
-    uint32_t *old = survey->slots, count = survey->slot_count ? survey->slot_count * 2 : 1024;
+    uint32_t count = survey->bucket_count ? survey->bucket_count * 2 : 1024;
+    uint32_t *buckets = calloc(count, sizeof *buckets);
 
-    survey->slots = calloc(count, sizeof *survey->slots);
-    if (survey->slots == NULL) {
-        survey->slots = old;
+    if (buckets == NULL) {
         return false;
     }
-    survey->slot_count = count;
+    free(survey->buckets);
+    survey->buckets = buckets;
+    survey->bucket_count = count;
     for (uint32_t i = 0; i < survey->entry_count; i++) {
-        survey->slots[slot_of(survey, survey->entries[i].id)] = i + 1;
+        uint32_t *bucket = bucket_of(survey, survey->entries[i].id);
+
+        survey->entries[i].next = *bucket;
+        *bucket = i + 1;
     }
-    free(old);
     return true;
 }
 
 /* The entry of message ID, made if need be; NULL: no memory. */
 static spool_survey_entry_t *entry_of(spool_survey_t *survey, uint64_t id)
 {
-    uint32_t slot;
+    uint32_t *bucket;
 
-    if (survey->entry_count >= survey->slot_count / 2 && !rehash(survey)) {
+    if (survey->entry_count >= survey->bucket_count && !rehash(survey)) {
         return NULL;
     }
-    slot = slot_of(survey, id);
-    if (survey->slots[slot] == 0) {
-        if (!ROOM(survey->entries, survey->entry_count, survey->entry_capacity)) {
-            return NULL;
+    bucket = bucket_of(survey, id);
+    for (uint32_t i = *bucket; i != 0; i = survey->entries[i - 1].next) {
+        if (survey->entries[i - 1].id == id) {
+            return &survey->entries[i - 1];
         }
-        survey->entries[survey->entry_count] = (spool_survey_entry_t){.id = id};
-        survey->slots[slot] = ++survey->entry_count;
     }
-    return &survey->entries[survey->slots[slot] - 1];
+    if (!ROOM(survey->entries, survey->entry_count, survey->entry_capacity)) {
+        return NULL;
+    }
+    survey->entries[survey->entry_count] = (spool_survey_entry_t){.id = id, .next = *bucket};
+    *bucket = ++survey->entry_count;
+    return &survey->entries[survey->entry_count - 1];
 }
 
 static bool note_elder(spool_survey_segment_t *segment, uint32_t number, bool firm)

@@ -51,6 +51,7 @@ typedef struct spool_survey_entry {
     uint32_t segment, block; /* index of the segment, location in it */
     uint32_t attempts;
     uint32_t states; /* index of the last noted recipient state + 1 */
+    uint32_t next;   /* in its bucket: index + 1 */
     bool final, delay_dsn_sent;
 } spool_survey_entry_t;
 
@@ -65,8 +66,8 @@ typedef struct spool_survey {
 
     spool_survey_entry_t *entries;
     uint32_t entry_count, entry_capacity;
-    uint32_t *slots; /* open addressing: index of an entry + 1 */
-    uint32_t slot_count;
+    uint32_t *buckets; /* index of an entry + 1 */
+    uint32_t bucket_count;
     struct spool_survey_state {
         uint32_t next, recipient;
         demit_recipient_state_t state;
