@@ -130,7 +130,7 @@ def enter(spools):
 
 def measure_one(site, server, row, options):
     """The figures of one run; None, and a word about it, if it failed."""
-    messages = max(1, int(row.messages * server.PACE.get(row.pace(), 1) * options.scale))
+    messages = max(2 * row.sessions, int(row.messages * server.PACE.get(row.pace(), 1) * options.scale))
     try:
         if row.kind == "acceptance":
             return measure.acceptance(site, server, row, messages)
