@@ -188,8 +188,8 @@ typedef struct demit_sandbox_request {
 } demit_sandbox_request_t;
 
 /*
- * One thing that this system's sandbox can take: "file system", "TCP bind", "other processes", "system calls", "socket kinds",
- * "promises". Its texts live only for the call that tells it.
+ * One thing that this system's sandbox can take: "file system", "TCP bind", "other processes", "system calls",
+ * "socket kinds", "promises". Its texts live only for the call that tells it.
  */
 typedef struct demit_sandbox_part {
     const char *name;

@@ -116,7 +116,7 @@ class Site:
 
     def __init__(self, base=None):
         if base is None:
-            base = tempfile.mkdtemp(prefix="demit-test-", dir="/var/lib" if IS_ROOT else None)
+            base = tempfile.mkdtemp(prefix="demit-test-", dir="/var/lib" if IS_ROOT else os.path.expanduser("~"))
         self.base = base
         os.chmod(self.base, 0o755)
         for name in ("spool", "mail", "log", "run"):
@@ -146,10 +146,11 @@ class Site:
     def security(self, **options):
         """The Security scope: the test identity unless OPTIONS say otherwise. An ordinary user runs as himself."""
         if not IS_ROOT:
-            return ""
-        options = {"user": str(TEST_UID), "group": str(TEST_GID)} | self.security_options | options
+            options = self.security_options
+        else:
+            options = {"user": str(TEST_UID), "group": str(TEST_GID)} | self.security_options | options
         lines = "".join(f'  {k} = {v if v.startswith("(") else chr(34) + v + chr(34)}\n' for k, v in options.items())
-        return "Security {\n" + lines + "}\n"
+        return "Security {\n" + lines + "}\n" if lines else ""
 
     def config(self, extra="", security=None, listen=None, local=True, relay_hosts="( 127.0.0.0/8 )"):
         """The text of a configuration: loopback may relay, local.test is delivered to Maildirs below mail/."""

@@ -3,7 +3,7 @@
 import json
 import os
 
-from demit_harness import SANITIZER, SystemTest, free_port, main, resident_kib, smtp_sink, spawn, tool, wait_until
+from demit_harness import SANITIZER, SystemTest, free_port, main, needs_root, resident_kib, smtp_sink, spawn, tool, wait_until
 
 # Enough that every pool and every buffer has been used, so that what grows afterwards grows with each message.
 FEW = 1_000 if SANITIZER else 20_000
@@ -14,6 +14,7 @@ MANY = int(os.environ.get("DEMIT_MEMORY_MESSAGES", "2000" if SANITIZER else "100
 BYTES_PER_QUEUED = 400
 
 
+@needs_root  # to count the descriptors of a process that lets nobody look into it
 class Memory(SystemTest):
     def feed(self, count):
         """Sends COUNT messages, waits until they are gone, and returns how many waited at most."""
