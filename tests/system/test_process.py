@@ -136,6 +136,7 @@ class Detached(SystemTest):
             outsider.stdin.close()
         self.assertEqual(started.returncode, 0, started.stderr)
 
+    @needs_root  # to look at the descriptors of a process that lets nobody look into it
     def test_it_lets_go_of_the_terminal(self):
         self.assertEqual(self.detach().returncode, 0)
         pid = self.pid()

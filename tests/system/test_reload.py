@@ -192,6 +192,7 @@ class Options(ReloadTest):
 
 
 class Listeners(ReloadTest):
+    @needs_root  # to look at the descriptors of a process that lets nobody look into it
     def test_add_and_remove(self):
         daemon = self.daemon()
         more = free_port()
@@ -437,6 +438,7 @@ class Storm(ReloadTest):
         wait_until(lambda: listening_inode(more) is None, what="the listener's end")
         self.assertEqual(daemon.events("rejected"), [])
 
+    @needs_root  # to look at the descriptors of a process that lets nobody look into it
     def test_two_hundred_reloads_leave_nothing_behind(self):
         daemon = self.daemon()
         scopes = "".join(
