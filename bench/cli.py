@@ -109,6 +109,7 @@ def run_inside(options):
         if inside is not None and inside.poll() is None:
             inside.kill()  # and with it, by --kill-child, everything in the namespace
             inside.wait()
+        say("removing the spools")  # hundreds of thousands of files take a while
         shutil.rmtree(spools, ignore_errors=True)
 
 
