@@ -221,7 +221,9 @@ static void close_conn(demit_conn_t *conn, demit_conn_end_t end)
     if (conn->gone) {
         return;
     }
-    conn->handler->on_close(conn, conn->baton, end, APR_SUCCESS);
+    if (conn->handler != NULL) { /* who was turned away never had one */
+        conn->handler->on_close(conn, conn->baton, end, APR_SUCCESS);
+    }
     conn->gone = true;
     apr_pool_destroy(conn->pool);
     fake_buffer_free(&conn->in);

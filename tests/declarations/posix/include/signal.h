@@ -40,7 +40,7 @@ int sigemptyset(sigset_t *set);
 int sigfillset(sigset_t *set);
 
 /* pthread_sigmask(3p) */
-#define SIG_BLOCK 1
+#define SIG_BLOCK   1
 #define SIG_UNBLOCK 2
 #define SIG_SETMASK 3
 int pthread_sigmask(int how, const sigset_t *set, sigset_t *former);

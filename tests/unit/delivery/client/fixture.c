@@ -155,8 +155,11 @@ void fixture_start(fixture_t *fixture)
         assert_int_equal(demit_resolver_create(&fixture->resolver, &fixture->settings, fixture->pool), APR_SUCCESS);
         assert_int_equal(demit_resolver_start(fixture->resolver), APR_SUCCESS);
     }
-    const demit_transport_options_t options = {
-        .workers = fixture->workers, .loops = &fixture->loop, .loop_count = 1, .resolver = fixture->resolver};
+    const demit_transport_options_t options = {.workers = fixture->workers,
+                                               .loops = &fixture->loop,
+                                               .loop_count = 1,
+                                               .resolver = fixture->resolver,
+                                               .idle_connections = 64};
     assert_int_equal(demit_transport_smtp_create(&fixture->transport, &options, fixture->pool), APR_SUCCESS);
     assert_int_equal(demit_loop_start(fixture->loop), APR_SUCCESS);
 }
