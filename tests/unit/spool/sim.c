@@ -467,7 +467,24 @@ static void lose_names_in_order(sim_t *sim)
         name->undone = lost > 0 && lost-- > 0;
 }
 
-/* Nothing says that the changes of two files come to the disk in the order in which they were made. */
+static bool is_about(const sim_name_t *change, const char *name)
+{
+    return name[0] != '\0' && (strcmp(change->from, name) == 0 || strcmp(change->to, name) == 0);
+}
+
+/* A name is one place in the directory: what came to the disk of it took everything older about it along. */
+static void keep_what_stands_below(sim_t *sim)
+{
+    for (const sim_name_t *kept = sim->names; kept != NULL; kept = kept->next)
+        for (sim_name_t *older = kept->next; older != NULL && !kept->undone; older = older->next)
+            if (older->file == kept->file || is_about(older, kept->from) || is_about(older, kept->to))
+                older->undone = false;
+}
+
+/*
+ * Nothing says that the changes of two files come to the disk in the order in which they were made, unless they are
+ * about the same name.
+ */
 static void lose_names_file_by_file(sim_t *sim)
 {
     for (sim_name_t *name = sim->names; name != NULL; name = name->next) {
@@ -485,6 +502,7 @@ static void lose_names_file_by_file(sim_t *sim)
             if (older->file == name->file)
                 older->undone = lost > 0 && lost-- > 0;
     }
+    keep_what_stands_below(sim);
 }
 
 /* Takes back the changes that were lost, the newest first. */
