@@ -310,11 +310,11 @@ ssize_t pwritev(int fd, const struct iovec *list, int count, off_t offset)
     }
     if (killed) {
         /* The first part and half of the last one: with one part, half of it. */
-        (void)WIDE(pwritev)(fd, list, count - 1, offset);
+        (void)!WIDE(pwritev)(fd, list, count - 1, offset);
         for (int i = 0; i < count - 1; i++) {
             offset += (off_t)list[i].iov_len;
         }
-        (void)WIDE(pwrite)(fd, list[count - 1].iov_base, list[count - 1].iov_len / 2, offset);
+        (void)!WIDE(pwrite)(fd, list[count - 1].iov_base, list[count - 1].iov_len / 2, offset);
         end_process();
     }
     if (count > 0 && shortened(fd, list[0].iov_len) < list[0].iov_len) {
