@@ -3,10 +3,12 @@
 import os
 import re
 import sys
+import unittest
 
 from demit_harness import (
     BACK_END,
     IS_ROOT,
+    SANITIZER,
     SystemTest,
     main,
     message,
@@ -122,6 +124,7 @@ class Option(SandboxTest):
             self.assertIn(f"warning: Sandbox_Paths {opening}", self.look("-t", config=config).stderr)
 
     @needs_root
+    @unittest.skipIf(SANITIZER == "thread", "ThreadSanitizer starts a thread of its own after fork")
     def test_required_and_directly_in_the_root_directory_is_refused(self):
         config = self.config("Sandbox = required", extra='Log = "/demit-test.log"\n')
         explained = self.look("-e", config=config)
