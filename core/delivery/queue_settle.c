@@ -391,7 +391,7 @@ static void settle_recipients(demit_queue_t *queue, demit_delivery_t *delivery, 
         if (!is_settled(recipient)) {
             continue;
         }
-        queued->state = state_of(recipient) & 3;
+        queued->state = (uint8_t)state_of(recipient);
         if (recipient->result == DEMIT_RESULT_FAILED) {
             queue->since_start.failed++;
         } else {

@@ -52,7 +52,7 @@ static void pack_recipients(demit_queued_t *message, size_t *end, const demit_en
         demit_queued_recipient_t *to = &message->recipients[i];
         to->texts = (uint32_t)*end;
         to->notify = from->notify;
-        to->state = from->state & 3;
+        to->state = (uint8_t)from->state;
         (void)put_text(message, end, from->address);
         to->has_original = put_text(message, end, from->original);
         to->has_accepted = put_text(message, end, from->accepted);
@@ -157,9 +157,15 @@ demit_envelope_t *demit_queued_envelope(const demit_queued_t *message, apr_pool_
     for (uint32_t i = 0; i < message->recipient_count; i++) {
         const demit_queued_recipient_t *from = &message->recipients[i];
         demit_recipient_t *to = &envelope->recipients[i];
-        to->address = demit_queued_address(message, from);
-        to->original = from->has_original ? text_after(to->address) : NULL;
-        to->accepted = from->has_accepted ? text_after(from->has_original ? to->original : to->address) : NULL;
+        const char *text = demit_queued_address(message, from);
+        to->address = text;
+        if (from->has_original) {
+            text = text_after(text);
+            to->original = text;
+        }
+        if (from->has_accepted) {
+            to->accepted = text_after(text);
+        }
         to->notify = from->notify;
         to->state = (demit_recipient_state_t)from->state;
     }

@@ -49,10 +49,10 @@ typedef struct demit_queued_recipient {
     uint32_t texts;
     uint32_t leg;
     uint8_t notify;
-    uint8_t state : 2;     /* demit_recipient_state_t */
+    uint8_t state;         /* demit_recipient_state_t */
     bool has_original : 1; /* and so on: as in demit_recipient_t */
     bool has_accepted : 1;
-    bool busy; /* in a delivery that is under way */
+    bool busy : 1; /* in a delivery that is under way */
 } demit_queued_recipient_t;
 
 struct demit_queued {
