@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 
-KEPT = ("CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "conf", "core", "docs", "include", "os", "packaging", "tests")
+KEPT = ("bench", "CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "conf", "core", "docs", "include", "os", "packaging", "tests")
 
 
 class Mutant:
