@@ -223,6 +223,9 @@ class Attack(AttackTest):
     def test_without_a_sandbox_as_a_cluster_node(self):
         self.refuses(self.config("off", Capabilities=self.cluster()), granted=("bind_low",))
 
+    def test_without_a_sandbox_in_a_jail_as_a_cluster_node(self):
+        self.refuses(self.jailed_config("off", Capabilities=self.cluster()), granted=("bind_low",), mailbox=self.jailed_mailbox)
+
     def sandboxed(self, config, **options):
         """With all that the sandbox refuses beyond; only what it says that it enforces."""
         needs_the_whole_sandbox(self)

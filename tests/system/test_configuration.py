@@ -69,9 +69,19 @@ class Check(SystemTest):
         self.valid(self.site.config())
 
     def test_shipped_file_is_valid(self):
-        shipped = os.path.join(os.environ["DEMIT_SOURCE_DIR"], "conf", "demit.conf")
-        result = run_demitd("-c", shipped, "-t")
-        # The account and the directories that it names may not exist here; nothing else may be wrong with it.
+        self.valid_elsewhere(os.path.join(os.environ["DEMIT_SOURCE_DIR"], "conf", "demit.conf"))
+
+    def test_examples_are_valid(self):
+        directory = os.path.join(os.environ["DEMIT_SOURCE_DIR"], "conf", "examples")
+        names = [name for name in os.listdir(directory) if name.endswith(".conf")]
+        self.assertGreater(len(names), 3)
+        for name in names:
+            with self.subTest(name):
+                self.valid_elsewhere(os.path.join(directory, name))
+
+    def valid_elsewhere(self, path):
+        """The account and the directories that the file names may not exist here; nothing else may be wrong with it."""
+        result = run_demitd("-c", path, "-t")
         wrong = [line for line in result.stderr.splitlines() if not line.startswith("warning: ")]
         self.assertEqual(result.returncode != 0, bool(wrong), result.stderr)
         for line in wrong:

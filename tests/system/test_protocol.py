@@ -157,18 +157,11 @@ class Pipelining(SystemTest):
 
     def test_data_refused_then_the_message_as_commands(self):
         """A client that pipelines DATA and text after all recipients were refused must not have its text obeyed."""
+        self.running.stop()
+        self.running = self.daemon(self.site.config(relay_hosts="( 192.0.2.1 )"))
         with self.client() as client:
-            client.send(b"MAIL FROM:<a@local.test>\r\nRCPT TO:<x@not.ours.example>\r\nDATA\r\n.\r\nNOOP\r\n")
-            self.assertEqual(client.reply()[0], 250)
-            first = client.reply()[0]  # relaying is allowed from loopback, so this may be 250
-            second = client.reply()[0]
-            if first == 250:
-                self.assertEqual(second, 354)
-                self.assertEqual(client.reply()[0], 250)
-            else:
-                self.assertIn(second, (503, 554))
-                self.assertEqual(client.reply()[0] // 100, 5)
-            self.assertEqual(client.reply()[0], 250)
+            client.send(b"MAIL FROM:<a@local.test>\r\nRCPT TO:<x@not.ours.example>\r\nDATA\r\nSubject: x\r\n.\r\nNOOP\r\n")
+            self.assertEqual([client.reply()[0] for _ in range(6)], [250, 550, 554, 500, 500, 250])
 
     def test_bdat_pipelined_after_a_refusal(self):
         """The octets of a refused BDAT are swallowed, not run as commands (RFC 3030 2)."""

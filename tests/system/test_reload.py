@@ -651,6 +651,10 @@ class Refusals(ReloadTest):
             ({"chroot": self.site.base}, "chroot"),
             ({"Capabilities": "cap_net_raw+ep"}, "Capabilities"),
             ({"Privileges": "basic"}, "Privileges"),
+            ({"Allow_Inherited_Groups": "true"}, "Allow_Inherited_Groups"),
+            ({"Sandbox": "auto"}, "Sandbox"),
+            ({"Sandbox_Ports": "( 2525 )"}, "Sandbox_Ports"),
+            ({"Sandbox_Paths": "( /srv )"}, "Sandbox_Paths"),
         ):
             with self.subTest(option):
                 config = self.site.config("Max_Message_Size = 2048\n", security=self.site.security(**options))
