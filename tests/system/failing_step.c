@@ -56,6 +56,22 @@ int setresuid(uid_t real, uid_t effective, uid_t saved)
     return fails("setresuid") ? -1 : REAL(setresuid)(real, effective, saved);
 }
 
+/* Attempts to get back what was given up: that one fails for another reason than privilege proves nothing. */
+int setuid(uid_t uid)
+{
+    return fails("setuid") ? -1 : REAL(setuid)(uid);
+}
+
+int seteuid(uid_t uid)
+{
+    return fails("seteuid") ? -1 : REAL(seteuid)(uid);
+}
+
+int setgid(gid_t gid)
+{
+    return fails("setgid") ? -1 : REAL(setgid)(gid);
+}
+
 int chroot(const char *path)
 {
     return fails("chroot") ? -1 : REAL(chroot)(path);

@@ -67,6 +67,13 @@ class Identity(SystemTest):
         self.assertIn("verified=yes", line)
         self.assertRegex(line, rf"\buid={TEST_UID}\b")
 
+    def test_nothing_is_served_before_it_is_verified(self):
+        """And nothing of the sandbox comes before: what its list of system calls refuses would prove nothing."""
+        daemon = self.start()
+        daemon.wait_event("event=ready ")
+        order = re.findall(r"event=(identity|sandbox|listening|privileges|ready) ", daemon.log())
+        self.assertEqual(list(dict.fromkeys(order)), ["identity", "sandbox", "listening", "privileges", "ready"])
+
     def test_what_the_kernel_says_is_logged(self):
         """The report of `demitctl privileges`, once all threads are there, and no thread that differs."""
         daemon = self.start()
