@@ -57,6 +57,23 @@ class AsRoot(unittest.TestCase):
         # A skip has its reason.
         self.assertNotIn("no reason was given", output)
 
+    def test_it_removes_what_it_made(self):
+        """Where it makes anything, each in an empty file system that nobody else sees."""
+        with tempfile.TemporaryDirectory(dir="/mnt") as place:
+            program = shutil.copy(PROGRAM, place)
+            script = """
+                for directory in /tmp /var/lib /run; do mount -t tmpfs -o mode=1777 tmpfs $directory || exit 99; done
+                chmod 755 /run /var/lib
+                "$0" "$@" >/dev/null; code=$?
+                find /tmp /run /var/lib -mindepth 1
+                exit $code
+            """
+            command = ["unshare", "--mount", "sh", "-c", script, program, "anywhere", "files"]
+            result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        if "unshare" in result.stderr or result.returncode == 99:
+            self.skipTest("no mounts of one's own here")
+        self.assertEqual((result.returncode, result.stdout), (0, ""), result.stderr)
+
     def test_a_root_that_cannot_give_up_fails(self):
         crippled = ["setpriv", "--bounding-set=-setuid", "--inh-caps=-setuid"]
         code, output = run("anywhere", prefix=crippled)
