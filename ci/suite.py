@@ -28,8 +28,8 @@ TESTS = {
     "threads": lambda name, labels: not labels & {"lint", "package", "slow", "contract", "fuzz"} and name not in ONE_THREAD,
     "emulated": lambda name, labels: labels & {"unit", "fuzz", "fault", "contract"} and name not in NEEDS_ONE_THREAD,
 }
-# A flavour that only another compiler made still carries mail.
-BRIEF = {"system/bodies", "system/identity", "system/smuggling"}
+# A flavour that only another compiler made still carries mail. system/try is there in "release" only.
+BRIEF = {"system/bodies", "system/identity", "system/smuggling", "system/try"}
 # One thread, or a daemon that never gets as far as threads, or many starts in which threads do nothing new.
 ONE_THREAD = {"system/configuration", "system/mailbox", "system/port25", "system/starts", "unit/smtp_body"}
 
