@@ -324,16 +324,16 @@ int demit_os_protect_memory(void) DEMIT_CHECKED;
 /* Both stay open for life and keep a lock each; -1: none. */
 typedef struct demit_os_pid_file {
     int number_fd; /* of the pid file; it can only read, because root's scripts kill what the file names */
-    int lock_fd;   /* of PATH.lock */
+    int lock_fd;   /* of PATH.lock; it can only read, too, where flock(2) is there */
 } demit_os_pid_file_t;
 /*
  * Makes the pid file PATH, as root, without trusting its directory: every directory of the path must be writable by
  * root alone, what lies at PATH a regular file of root's. A new file of mode 0644 takes its place, so that nothing that
  * somebody else holds of the old one, a lock or a name, matters. PATH.lock, of mode 0600, is locked first: nobody else
- * can open it, so that a lock of it means another demitd: EWOULDBLOCK. The number stays in the file when the process
- * ends, and counts only while PATH.lock is locked.
- * Links that root alone could have made (/var/run) are followed on the way, never at the end.
- * Not root: each directory must be one's own or root's, and writable by nobody else.
+ * can open it, so that a lock of it means another demitd, or a child that one has left: EWOULDBLOCK. The number stays
+ * in the file when the process ends, and counts only while PATH.lock is locked. Links that root alone could have made
+ * (/var/run) are followed on the way, never at the end. Not root: each directory must be one's own or root's, and
+ * writable by nobody else.
  */
 int demit_os_pid_file(const char *path, demit_os_pid_file_t *file, demit_os_error_t *error) DEMIT_CHECKED;
 /* Whether demit_os_pid_file() would refuse PATH now, and how, but for a demitd that runs. Changes nothing. */

@@ -51,37 +51,59 @@ static void leave(place_t *place)
 /* Whether what ABOUT tells may lie at PATH followed by SUFFIX. */
 static int judge(const struct stat *about, const char *path, const char *suffix, demit_os_error_t *error)
 {
+    /* Who removes a lock that is held makes room for a second demitd. */
+    const char *advice = suffix[0] != '\0' ? "remove it while no demitd runs" : "remove it";
     if (!S_ISREG(about->st_mode)) {
-        return os_fail(error, 0, "pidfile", "\"%s%s\" is %s; remove it", path, suffix,
-                       S_ISLNK(about->st_mode) ? "a symbolic link" : "not a regular file");
+        return os_fail(error, 0, "pidfile", "\"%s%s\" is %s; %s", path, suffix,
+                       S_ISLNK(about->st_mode) ? "a symbolic link" : "not a regular file", advice);
     }
     if (about->st_uid != geteuid()) {
-        return os_fail(error, 0, "pidfile", "\"%s%s\" belongs to uid %lu, not to uid %lu, who starts demitd; remove it",
-                       path, suffix, (unsigned long)about->st_uid, (unsigned long)geteuid());
+        return os_fail(error, 0, "pidfile", "\"%s%s\" belongs to uid %lu, not to uid %lu, who starts demitd; %s", path,
+                       suffix, (unsigned long)about->st_uid, (unsigned long)geteuid(), advice);
     }
     return 0;
+}
+
+static bool is_open_to_others(const struct stat *about)
+{
+    return (about->st_mode & (S_IRWXG | S_IRWXO)) != 0;
 }
 
 /* Who can open the lock's file can hold the lock, and has perhaps opened it already. */
 static int judge_lock(const struct stat *about, const char *path, demit_os_error_t *error)
 {
     int code = judge(about, path, ".lock", error);
-    if (code == 0 && (about->st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    if (code == 0 && is_open_to_others(about)) {
         code = os_fail(error, 0, "pidfile",
-                       "\"%s.lock\" has mode %04o, so others than its owner can hold its lock; remove it", path,
-                       (unsigned)about->st_mode & 07777U);
+                       "\"%s.lock\" has mode %04o, so others than its owner can hold its lock; chmod 0600 it, after "
+                       "seeing who has it open",
+                       path, (unsigned)about->st_mode & 07777U);
     }
     return code;
 }
 
-/* Whether what lies at the name, if anything does, may be replaced. */
+/* Whether what lies at the name, if anything does, may be replaced, and whether a new file can be made beside it. */
 static int look_at_old(const place_t *place, demit_os_error_t *error)
 {
     struct stat about;
     if (fstatat(place->parent, place->name, &about, AT_SYMLINK_NOFOLLOW) == 0) {
-        return judge(&about, place->path, "", error);
+        int code = judge(&about, place->path, "", error);
+        if (code != 0) {
+            return code;
+        }
+    } else if (errno != ENOENT) {
+        return os_fail(error, errno, "pidfile", "\"%s\" cannot be looked at", place->path);
     }
-    return errno == ENOENT ? 0 : os_fail(error, errno, "pidfile", "\"%s\" cannot be looked at", place->path);
+    /* Anything else that lies there is unlinked: a directory is not, or where root may, with all that is in it. */
+    if (fstatat(place->parent, place->fresh, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(about.st_mode)) {
+        return os_fail(error, 0, "pidfile", "\"%s.new\" is a directory; remove it", place->path);
+    }
+    return 0;
+}
+
+static int cannot_open_lock(const place_t *place, int code, demit_os_error_t *error)
+{
+    return os_fail(error, code, "pidfile", "\"%s.lock\" cannot be opened", place->path);
 }
 
 int demit_os_pid_file_look(const char *path, demit_os_error_t *error)
@@ -94,6 +116,8 @@ int demit_os_pid_file_look(const char *path, demit_os_error_t *error)
     }
     if (code == 0 && fstatat(place.parent, place.lock, &about, AT_SYMLINK_NOFOLLOW) == 0) {
         code = judge_lock(&about, path, error);
+    } else if (code == 0 && errno != ENOENT) {
+        code = cannot_open_lock(&place, errno, error); /* of all the names it is the longest */
     }
     if (code == 0 && faccessat(place.parent, ".", W_OK | X_OK, AT_EACCESS) != 0) {
         code = os_fail(error, errno, "pidfile", "\"%s\" cannot be made", path);
@@ -103,6 +127,16 @@ int demit_os_pid_file_look(const char *path, demit_os_error_t *error)
 }
 
 /* ---- the lock ---- */
+
+/*
+ * The descriptor lives on in a process that root has left, which could fill root's file system through one that writes.
+ * flock(2) locks what can only be read.
+ */
+#if defined(LOCK_EX)
+enum { LOCK_ACCESS = O_RDONLY };
+#else
+enum { LOCK_ACCESS = O_RDWR };
+#endif
 
 /* 0 or an errno; EWOULDBLOCK: somebody else has it. */
 static int lock_whole(int fd)
@@ -118,8 +152,11 @@ static int lock_whole(int fd)
 #endif
 }
 
-/* Another one runs: as the number says that it left. */
-static int lock_is_taken(const place_t *place, demit_os_error_t *error)
+/*
+ * Another one runs, as the number says that it left, or a child of one that is gone, whose number may be somebody
+ * else's by now. ABOUT: the lock's file.
+ */
+static int lock_is_taken(const place_t *place, const struct stat *about, demit_os_error_t *error)
 {
     char holder[24] = "";
     int fd = openat(place->parent, place->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
@@ -129,26 +166,36 @@ static int lock_is_taken(const place_t *place, demit_os_error_t *error)
         holder[strspn(holder, "0123456789")] = '\0';
         (void)close(fd);
     }
-    (void)os_fail(error, 0, "pidfile", "another demitd (pid %s) runs: it holds the lock of \"%s.lock\"",
+    (void)os_fail(error, 0, "pidfile",
+                  "another demitd (pid %s, or perhaps a child of it) runs: it holds the lock of \"%s.lock\"",
                   holder[0] != '\0' ? holder : "unknown", place->path);
+    if (is_open_to_others(about)) {
+        os_append(error->text, sizeof(error->text), ", unless somebody else does, whom its mode %04o lets open it",
+                  (unsigned)about->st_mode & 07777U);
+    }
     error->code = EWOULDBLOCK;
     return EWOULDBLOCK;
 }
 
-/* O_NONBLOCK: a FIFO that lies there must not hold the start up. */
+/*
+ * O_NONBLOCK: a FIFO that lies there must not hold the start up. What the file is like is judged with the lock held:
+ * while another demitd holds it, whatever could be advised about the file would be wrong.
+ */
 static int take_lock(const place_t *place, int *fd, demit_os_error_t *error)
 {
     struct stat about;
-    *fd = openat(place->parent, place->lock, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+    *fd = openat(place->parent, place->lock, LOCK_ACCESS | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+                 0600);
     if (*fd < 0 || fstat(*fd, &about) != 0) {
-        return os_fail(error, errno, "pidfile", "\"%s.lock\" cannot be opened", place->path);
+        return cannot_open_lock(place, errno, error);
+    }
+    int refused = lock_whole(*fd);
+    if (refused == EWOULDBLOCK) {
+        return lock_is_taken(place, &about, error);
     }
     int code = judge_lock(&about, place->path, error);
-    if (code == 0) {
-        int refused = lock_whole(*fd);
-        code = refused == EWOULDBLOCK ? lock_is_taken(place, error)
-               : refused != 0         ? os_fail(error, refused, "pidfile", "\"%s.lock\" cannot be locked", place->path)
-                                      : 0;
+    if (code == 0 && refused != 0) {
+        code = os_fail(error, refused, "pidfile", "\"%s.lock\" cannot be locked", place->path);
     }
     return code;
 }

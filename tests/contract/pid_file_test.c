@@ -14,7 +14,7 @@ static char directory[64];
 
 static const char *inside(const char *name)
 {
-    static char path[4][128];
+    static char path[4][384];
     static size_t next;
     char *chosen = path[next++ % 4];
     (void)snprintf(chosen, sizeof(path[0]), "%s/%s", directory, name);
@@ -65,8 +65,28 @@ static void second_pid_file_body(void)
     CHECK(demit_os_pid_file_look(inside("pid"), &error) == 0);
     CHECK(demit_os_pid_file(inside("pid"), &file, &error) == EWOULDBLOCK && error.code == EWOULDBLOCK);
     CHECK(file.number_fd == -1 && file.lock_fd == -1);
-    (void)snprintf(holder, sizeof(holder), "pid %ld)", (long)getppid());
+    (void)snprintf(holder, sizeof(holder), "pid %ld, ", (long)getppid());
     CHECK_HOLDS(error.text, holder);
+    CHECK_HOLDS(error.text, "perhaps a child of it");
+    /* Whoever took the file away would have two demitds then. */
+    CHECK(chmod(inside("pid.lock"), 0644) == 0);
+    CHECK(demit_os_pid_file_look(inside("pid"), &error) != 0 && strstr(error.text, "remove") == NULL);
+    CHECK(demit_os_pid_file(inside("pid"), &file, &error) == EWOULDBLOCK);
+    CHECK_HOLDS(error.text, "mode 0644");
+    CHECK(strstr(error.text, "remove") == NULL);
+    CHECK(chmod(inside("pid.lock"), 0600) == 0);
+}
+
+/* Who takes the process over writes nothing: not another number, nor the file system full. */
+static void check_lock(int fd)
+{
+    struct stat about;
+    assert_int_equal(fstat(fd, &about), 0);
+    assert_int_equal(about.st_mode & 07777, 0600);
+    assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+#if defined(LOCK_EX)
+    assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+#endif
 }
 
 static void test_the_pid_file_is_written_locked_and_then_only_read(void **state)
@@ -91,9 +111,7 @@ static void test_the_pid_file_is_written_locked_and_then_only_read(void **state)
     assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
     assert_int_equal(pwrite(fd, "1\n", 2, 0), -1);
     assert_int_equal(ftruncate(fd, 0), -1);
-    assert_int_equal(fstat(file.lock_fd, &about), 0);
-    assert_int_equal(about.st_mode & 07777, 0600);
-    assert_int_equal(fcntl(file.lock_fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
+    check_lock(file.lock_fd);
     demit_os_pid_file_close(&file);
     assert_int_not_equal(access(inside("pid.new"), F_OK), 0);
     assert_int_equal(try_pid_file(inside("pid"), &error), 0);
@@ -145,12 +163,32 @@ static void test_a_lock_that_others_could_hold_is_refused(void **state)
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         assert_int_not_equal(try_pid_file(inside(names[i]), &error), 0);
         assert_int_not_equal(access(inside(names[i]), F_OK), 0);
-        assert_non_null(strstr(error.text, "remove it"));
+        assert_non_null(strstr(error.text, i == 0 ? "chmod 0600 it" : "remove it"));
     }
     demit_os_pid_file_t file;
     assert_int_not_equal(demit_os_pid_file_look(inside("link"), &error), 0);
     assert_int_not_equal(demit_os_pid_file(inside("link"), &file, &error), 0);
     assert_file_says(inside("precious"), "precious");
+}
+
+/* What would go wrong only once the start is under way. */
+static void test_no_room_for_the_files_beside_the_pid_file(void **state)
+{
+    (void)state;
+    demit_os_error_t error;
+    char name[256];
+    memset(name, 'n', sizeof(name) - 1);
+    name[250] = '\0';
+    assert_int_equal(try_pid_file(inside(name), &error), 0);
+    name[250] = 'n';
+    name[252] = '\0';
+    assert_int_equal(try_pid_file(inside(name), &error), ENAMETOOLONG);
+    assert_int_equal(mkdir(inside("pid.new"), 0700), 0);
+    assert_int_not_equal(try_pid_file(inside("pid"), &error), 0);
+    assert_non_null(strstr(error.text, "pid.new\" is a directory; remove it"));
+    assert_int_equal(access(inside("pid.lock"), F_OK) | access(inside("pid"), F_OK), -1);
+    assert_int_equal(rmdir(inside("pid.new")), 0);
+    assert_int_equal(try_pid_file(inside("pid"), &error), 0);
 }
 
 static void test_a_planted_pid_file_changes_nothing(void **state)
@@ -334,6 +372,7 @@ int main(void)
         WITH_DIRECTORY(test_the_pid_file_is_written_locked_and_then_only_read),
         WITH_DIRECTORY(test_nobody_else_can_block_a_start),
         WITH_DIRECTORY(test_a_lock_that_others_could_hold_is_refused),
+        WITH_DIRECTORY(test_no_room_for_the_files_beside_the_pid_file),
         WITH_DIRECTORY(test_a_planted_pid_file_changes_nothing),
         WITH_DIRECTORY(test_no_pid_file_where_others_can_write),
         WITH_DIRECTORY(test_a_link_of_roots_own_is_followed_on_the_way),

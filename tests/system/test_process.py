@@ -93,17 +93,19 @@ class Detached(SystemTest):
         if IS_ROOT:
             self.assertEqual(status.st_uid, 0)
             self.assertEqual(thread_statuses(pid)[0]["Uid"].split(), [str(TEST_UID)] * 4)
-            self.assertEqual(self.open_for_writing(pid), [], "the service could name another process for root to kill")
+            for suffix in ("", ".lock"):
+                why = "the service could name another process for root to kill, or fill the file system"
+                self.assertEqual(self.open_for_writing(pid, suffix), [], why)
         self.end(pid)
         for path in (self.pid_file, self.pid_file + ".lock"):
             with open(path, "rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the number counts only while that is locked
 
-    def open_for_writing(self, pid):
-        """Access modes other than reading of the descriptors by which PID holds the pid file."""
+    def open_for_writing(self, pid, suffix):
+        """Access modes other than reading of the descriptors by which PID holds the pid file, or that with SUFFIX."""
         modes = []
         for fd in os.listdir(f"/proc/{pid}/fd"):
-            if os.path.realpath(f"/proc/{pid}/fd/{fd}") == os.path.realpath(self.pid_file):
+            if os.path.realpath(f"/proc/{pid}/fd/{fd}") == os.path.realpath(self.pid_file + suffix):
                 with open(f"/proc/{pid}/fdinfo/{fd}", encoding="ascii") as info:
                     modes.append(int(re.search(r"flags:\s*(\d+)", info.read())[1], 8) & os.O_ACCMODE)
         self.assertTrue(modes, "the pid file is not held open")
