@@ -43,11 +43,12 @@ static const demit_stage_t STAGES[] = {
     /* Here, and nowhere later, keys that root alone can read are read: demit_os_secret_read(). */
     {"bind", demit_bind_listeners, demit_close_listeners},
     {"directories", demit_make_directories, NULL},
+    /* Before anybody can read where to send them, and before the first thread, which is not to be interrupted. */
+    {"signals", demit_catch_signals, NULL},
     {"pid file", demit_write_pid_file, demit_unlock_pid_file},
     {"before chroot", demit_open_before_chroot, NULL},
     {"assume identity", demit_assume_identity, NULL},
     {"sandbox", demit_enter_sandbox, NULL},
-    {"signals", demit_catch_signals, NULL}, /* before the first thread, which is not to be interrupted */
     {"log", demit_open_log, demit_close_log},
     {"workers", demit_start_workers, demit_stop_workers},
     {"spool", demit_open_spool, demit_close_spool},

@@ -1,11 +1,12 @@
 /*
  * Preloaded into demitd: the Nth call by which it gives something up, counted from 1, fails as DEMIT_FAIL says
  * ("N ERRNO"), and its name is told on standard error. What is only asked for, and what has nothing to do with the
- * identity, passes.
+ * identity, passes. DEMIT_SIGNAL: the signal that comes when the pid file, or what else is first, gets its name.
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 #include <unistd.h>
 
 static long nth, seen;
-static int code;
+static int code, sent;
 
 /* Before main(), which reduces the environment. */
 __attribute__((constructor)) static void read_order(void)
@@ -26,6 +27,8 @@ __attribute__((constructor)) static void read_order(void)
         nth = strtol(order, &end, 10);
         code = (int)strtol(end, NULL, 10);
     }
+    const char *number = getenv("DEMIT_SIGNAL");
+    sent = number != NULL ? (int)strtol(number, NULL, 10) : 0;
 }
 
 static bool fails(const char *name)
@@ -80,6 +83,17 @@ int chroot(const char *path)
 int chdir(const char *path)
 {
     return fails("chdir") ? -1 : REAL(chdir)(path);
+}
+
+int renameat(int from, const char *old, int to, const char *new)
+{
+    const int result = REAL(renameat)(from, old, to, new);
+    const int number = sent;
+    sent = 0;
+    if (result == 0 && number != 0) {
+        (void)raise(number);
+    }
+    return result;
 }
 
 static bool gives_up(long option)

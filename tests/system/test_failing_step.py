@@ -1,12 +1,16 @@
-"""Each call by which the daemon gives root up is made to fail, one start after the other: none of them serves."""
+"""Each call by which the daemon gives root up is made to fail, one start after the other: none of them serves.
+
+And a signal that comes as early as anybody can know where to send it.
+"""
 
 import errno
 import os
 import re
+import signal
 import socket
 import unittest
 
-from demit_harness import BACK_END, SANITIZER, VALGRIND, Daemon, SystemTest, main, needs_root, wait_until
+from demit_harness import BACK_END, PATIENCE, SANITIZER, VALGRIND, Daemon, SystemTest, main, needs_root, wait_until
 
 # EPERM and EINVAL are left to the contract's tests: they are what an attempt to regain root should get.
 CODES = (errno.EAGAIN, errno.ENOMEM, errno.EIO)
@@ -70,6 +74,18 @@ class FailingStep(SystemTest):
                 if "sandbox" not in said[0]:  # its library has words of its own
                     self.assertIn(os.strerror(code), said[0])
         self.assertEqual(seen, STEPS[BACK_END] | ATTEMPTS)
+
+    def test_a_signal_as_soon_as_the_pid_file_is_there(self):
+        """A rotation of logs that reads it must not end a daemon that starts; whoever wants it to end is obeyed."""
+        config = self.site.config(f'pidfile = "{self.site.path("demitd.pid")}"\n')
+        for number in (signal.SIGUSR1, signal.SIGHUP):
+            with self.subTest(signal=number.name):
+                daemon = self.daemon(config, environment={"LD_PRELOAD": self.library, "DEMIT_SIGNAL": str(int(number))})
+                daemon.stop()
+        daemon = Daemon(self.site, config, environment={"LD_PRELOAD": self.library, "DEMIT_SIGNAL": str(int(signal.SIGTERM))})
+        daemon.start(ready=False)
+        self.assertEqual(daemon.process.wait(30 * PATIENCE), 0, daemon.log())
+        self.assertRegex(daemon.log(), "event=ready")
 
 
 if __name__ == "__main__":
