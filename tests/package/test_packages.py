@@ -220,6 +220,26 @@ class Rpm(unittest.TestCase):
             must("shellcheck", "--shell=sh", *[os.path.join(WORK, "packaging", "rpm", name) for name in ("pre", "post", "preun", "postun")])
 
 
+class Scripts(unittest.TestCase):
+    def test_removal_where_etc_cannot_be_written(self):
+        """In a mount namespace of its own; neither script has anything that the build would fill in."""
+        scene = """
+            mount -t tmpfs none /etc/systemd
+            mkdir -p /etc/systemd/system/one.wants
+            ln -s /nowhere /etc/systemd/system/one.wants/demit.service
+            mount -o remount,ro /etc/systemd
+            mount -t tmpfs none /run
+            exec sh -e "$@"
+        """
+        if os.geteuid() != 0 or not os.path.isdir("/etc/systemd"):
+            self.skipTest("to mount takes root, and the links a place")
+        for script, argument in (("debian/prerm.in", "remove"), ("rpm/preun.in", "0")):
+            command = ["unshare", "--mount", "sh", "-ec", scene, "sh", os.path.join(TOP, "packaging", script), argument]
+            result = subprocess.run(command, capture_output=True, text=True, check=False)
+            self.assertEqual(result.returncode, 0, script + result.stderr)
+            self.assertIn("demit.service cannot be removed, and is left behind", result.stderr)
+
+
 class Source(unittest.TestCase):
     def test_the_tarball_is_the_source(self):
         build()
