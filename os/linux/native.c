@@ -407,7 +407,11 @@ static bool refuses_new_privs(const demit_identity_t *identity, int code)
     return code == EINVAL;
 }
 
-/* setgroups(2), chroot(2) and capabilities(7), "securebits", ask for the privilege first. */
+/*
+ * setgroups(2) and capabilities(7), "securebits", ask for the privilege first. chroot(2) asks before whether the
+ * directory may be searched: EACCES tells nothing of the privilege, and is a failure, as of a process that cannot search
+ * "/", and so reaches no file either.
+ */
 static const os_probe_t probes[] = {
     {"setresuid(0, 0, 0)", os_probe_uid_was_lost, take_uids, refuses_uid},
     {"setuid(0)", os_probe_uid_was_lost, take_uid, refuses_uid},
