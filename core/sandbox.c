@@ -80,12 +80,28 @@ static const char *directory_of(const plan_t *plan, const char *path)
     return slash == NULL || slash == path ? "/" : apr_pstrmemdup(plan->pool, path, (apr_size_t)(slash - path));
 }
 
+/*
+ * Whether PATH is the root directory, whatever it is called: "/.", a link to it, "/tmp/..", a mount of it. In a jail, or
+ * before it, the answer is of no use: openings_of().
+ */
+static bool is_root(const char *path, apr_pool_t *pool)
+{
+    apr_finfo_t there, root;
+
+    if (path[strspn(path, "/")] == '\0') {
+        return true;
+    }
+    return apr_stat(&there, path, APR_FINFO_IDENT, pool) == APR_SUCCESS &&
+           apr_stat(&root, "/", APR_FINFO_IDENT, pool) == APR_SUCCESS && there.device == root.device &&
+           there.inode == root.inode;
+}
+
 /* The plan outlives the settings, which a reload replaces. */
 static void need_path(plan_t *plan, const char *path, demit_sandbox_access_t access, const char *option)
 {
     const demit_sandbox_path_t needed = {.path = apr_pstrdup(plan->pool, path), .access = access, .option = option};
 
-    if (path[strspn(path, "/")] == '\0') {
+    if (is_root(path, plan->pool)) {
         APR_ARRAY_PUSH(plan->at_root, demit_sandbox_path_t) = needed;
     }
     if (!has_path((const demit_sandbox_path_t *)plan->paths->elts, (size_t)plan->paths->nelts, &needed)) {

@@ -172,23 +172,45 @@ static int add_rules(int ruleset_fd, const demit_sandbox_request_t *request, con
 
 /* ---- what the proof needs of before ---- */
 
-static bool is_below(const char *path, const char *directory)
+static bool is_same(const struct stat *one, const struct stat *other)
 {
-    size_t length = strlen(directory);
-    while (length > 0 && directory[length - 1] == '/') {
-        length--;
-    }
-    return strncmp(path, directory, length) == 0 && (path[length] == '/' || path[length] == '\0' || length == 0);
+    return one->st_dev == other->st_dev && one->st_ino == other->st_ino;
 }
 
-static bool is_allowed(const demit_sandbox_request_t *request, const char *path)
+/* Whether a rule for the directory ABOUT lies on it itself. */
+static bool is_requested(const demit_sandbox_request_t *request, const struct stat *about)
 {
     for (size_t i = 0; i < request->path_count; i++) {
-        if (request->paths[i].access != DEMIT_SANDBOX_CONNECT && is_below(path, request->paths[i].path)) {
+        struct stat allowed;
+        if (request->paths[i].access != DEMIT_SANDBOX_CONNECT && stat(request->paths[i].path, &allowed) == 0 &&
+            is_same(&allowed, about)) {
             return true;
         }
     }
     return false;
+}
+
+/*
+ * Whether DIRECTORY, or one that it lies in, is allowed: asked of the directories themselves, as the kernel does, for a
+ * path has many names. What cannot be told counts as allowed.
+ */
+static bool is_allowed(const demit_sandbox_request_t *request, const char *directory)
+{
+    struct stat about = {0}, below = {0};
+    int fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool is_known = fd >= 0 && fstat(fd, &about) == 0, is_found = false;
+    while (is_known && !is_found && !is_same(&about, &below)) {
+        is_found = is_requested(request, &about);
+        below = about;
+        int parent = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        (void)close(fd);
+        fd = parent;
+        is_known = fd >= 0 && fstat(fd, &about) == 0;
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return is_found || !is_known;
 }
 
 static int open_directory(const char *path)

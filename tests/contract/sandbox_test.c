@@ -174,6 +174,35 @@ static void test_files_are_those_that_were_asked_for(void **state)
     with_scene(files_body);
 }
 
+/* What is allowed by another name than the proof would try it by. */
+static void other_names_body(void)
+{
+    static const char *const names[] = {"root", "usr", "usr/.."};
+    demit_sandbox_path_t paths[3];
+    demit_sandbox_request_t request = {.paths = paths, .path_count = 3};
+    told_t told = {0};
+    demit_os_error_t error = {0};
+    (void)assumed(&stranger);
+    for (size_t i = 0; i < 3; i++) {
+        paths[i] = (demit_sandbox_path_t){strdup(below(names[i])), DEMIT_SANDBOX_READ, "Sandbox_Paths"};
+    }
+    CHECK(demit_sandbox_enter(&request, false, keep_part, &told, &error) == 0);
+    if (demit_sandbox_verify(&request, &error) != 0) {
+        child_failed(__FILE__, __LINE__, error.text);
+    }
+}
+
+static void test_the_proof_knows_directories_by_any_name(void **state)
+{
+    (void)state;
+    make_private_directory(directory, sizeof(directory));
+    make_scene();
+    assert_int_equal(symlink("/", below("root")), 0);
+    assert_int_equal(symlink("/usr", below("usr")), 0);
+    in_child(other_names_body, NULL);
+    remove_directory(directory);
+}
+
 /* ---- ports ---- */
 
 static void ports_body(void)
@@ -437,6 +466,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files_are_those_that_were_asked_for),
+        cmocka_unit_test(test_the_proof_knows_directories_by_any_name),
         cmocka_unit_test(test_ports_are_those_that_were_asked_for),
         cmocka_unit_test(test_threads_to_come_are_confined),
         cmocka_unit_test(test_a_thread_that_is_there_already_is_an_error),

@@ -114,28 +114,33 @@ class Option(SandboxTest):
     def test_what_lies_directly_in_the_root_directory_is_told(self):
         """A sandbox allows directories, so a file there would open every other one of the host."""
         opening = 'needs the whole of "/", so that the sandbox would keep no file'
-        config = self.config('Sandbox_Paths = "/"')
-        daemon = self.daemon(config)
-        if not self.parts(daemon)["file system"]:
-            self.skipTest("this kernel's sandbox knows no files")
-        self.assertIn("Sandbox_Paths " + opening.replace('"', '\\"'), daemon.events("sandbox_open")[0])
-        self.assertIn(f"WARNING  Sandbox_Paths {opening}", self.look("-e", config=config).stdout)
-        if IS_ROOT:
-            self.assertIn(f"warning: Sandbox_Paths {opening}", self.look("-t", config=config).stderr)
+        os.symlink("/", self.site.path("root"))
+        for path in ("/", "/.", self.site.path("root")):
+            with self.subTest(path=path):
+                config = self.config(f'Sandbox_Paths = "{path}"')
+                daemon = self.daemon(config)
+                if not self.parts(daemon)["file system"]:
+                    self.skipTest("this kernel's sandbox knows no files")
+                self.assertIn("Sandbox_Paths " + opening.replace('"', '\\"'), daemon.events("sandbox_open")[0])
+                daemon.stop()
+                self.assertIn(f"WARNING  Sandbox_Paths {opening}", self.look("-e", config=config).stdout)
+                if IS_ROOT:
+                    self.assertIn(f"warning: Sandbox_Paths {opening}", self.look("-t", config=config).stderr)
 
     @needs_root
     @unittest.skipIf(SANITIZER == "thread", "ThreadSanitizer starts a thread of its own after fork")
     def test_required_and_directly_in_the_root_directory_is_refused(self):
-        config = self.config("Sandbox = required", extra='Log = "/demit-test.log"\n')
-        explained = self.look("-e", config=config)
-        if "file system        NOT ENFORCED" in explained.stdout:
-            self.skipTest("this kernel's sandbox knows no files")
-        self.assertEqual(explained.returncode, 77)
-        self.assertIn("A start here and now would fail.", explained.stdout)
-        for flags in (["-t"], []):
-            refused = self.look(*flags, config=config)
-            self.assertEqual(refused.returncode, 78, refused.stderr)
-            self.assertIn('Sandbox = required: Log needs the whole of "/"', refused.stderr)
+        for log in ("/demit-test.log", "/./demit-test.log", "/tmp/../demit-test.log"):
+            config = self.config("Sandbox = required", extra=f'Log = "{log}"\n')
+            explained = self.look("-e", config=config)
+            if "file system        NOT ENFORCED" in explained.stdout:
+                self.skipTest("this kernel's sandbox knows no files")
+            self.assertEqual(explained.returncode, 77)
+            self.assertIn("A start here and now would fail.", explained.stdout)
+            for flags in (["-t"], []):
+                refused = self.look(*flags, config=config)
+                self.assertEqual(refused.returncode, 78, refused.stderr)
+                self.assertIn('Sandbox = required: Log needs the whole of "/"', refused.stderr)
 
     def test_in_a_jail_the_root_directory_is_the_jail(self):
         jail = self.site.path("jail")
