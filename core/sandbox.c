@@ -81,8 +81,8 @@ static const char *directory_of(const plan_t *plan, const char *path)
 }
 
 /*
- * Whether PATH is the root directory, whatever it is called: "/.", a link to it, "/tmp/..", a mount of it. In a jail, or
- * before it, the answer is of no use: openings_of().
+ * Whether PATH is the root directory, whatever it is called: "/.", a link to it, "/tmp/..", a mount of it. In a jail,
+ * or before it, the answer is of no use: openings_of().
  */
 static bool is_root(const char *path, apr_pool_t *pool)
 {
@@ -323,7 +323,11 @@ void demit_log_sandbox(const demit_daemon_t *daemon)
     }
     for (int i = 0; i < daemon->sandbox_parts->nelts; i++) {
         const demit_sandbox_part_t *part = &APR_ARRAY_IDX(daemon->sandbox_parts, i, demit_sandbox_part_t);
-        if (part->enforced) {
+        if (part->enforced && part->why_not[0] != '\0') {
+            demit_log(DEMIT_LOG_WARNING, "sandbox", "part=%s enforced=yes why_not_all=%s",
+                      demit_log_quote(name, sizeof(name), part->name),
+                      demit_log_quote(why, sizeof(why), part->why_not));
+        } else if (part->enforced) {
             demit_log(DEMIT_LOG_INFO, "sandbox", "part=%s enforced=yes",
                       demit_log_quote(name, sizeof(name), part->name));
         } else {
@@ -459,6 +463,9 @@ bool demit_show_sandbox(demit_daemon_t *daemon)
         const demit_sandbox_part_t *part = &APR_ARRAY_IDX(daemon->sandbox_parts, i, demit_sandbox_part_t);
         printf("    %-18s %s%s\n", part->name,
                part->enforced ? "" : "NOT ENFORCED: ", part->enforced ? part->what : part->why_not);
+        if (part->enforced && part->why_not[0] != '\0') {
+            printf("      WARNING  %s\n", part->why_not);
+        }
         if (part->enforced && strcmp(part->name, FILES) == 0) {
             print_paths(daemon, &plan);
             print_openings(&plan, stdout, "      WARNING  ");

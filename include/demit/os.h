@@ -195,7 +195,7 @@ typedef struct demit_sandbox_part {
     const char *name;
     const char *what; /* in the operator's words */
     bool enforced;
-    const char *why_not; /* "" when it is: the kernel is too old, it was built without, … */
+    const char *why_not; /* the kernel is too old, it was built without, …; when it is: what gets around it, or "" */
 } demit_sandbox_part_t;
 
 /* Tells what this kernel would enforce of REQUEST, part by part. Changes nothing. */

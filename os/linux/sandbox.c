@@ -25,6 +25,10 @@ static const part_t PARTS[] = {
 };
 enum { PART_COUNT = sizeof(PARTS) / sizeof(PARTS[0]) };
 
+enum { BIND = 1, KINDS = 4 }; /* of them */
+static const char AROUND_BIND[] =
+    "MPTCP and SCTP sockets get around it, and no filter keeps them away: \"socket kinds\" is not enforced";
+
 static bool can_enforce(const part_t *part, char *why_not, size_t size)
 {
     why_not[0] = '\0';
@@ -36,13 +40,14 @@ static void tell(void (*each)(void *baton, const demit_sandbox_part_t *part), vo
 {
     char why_not[OS_REASON_MAX] = "";
     for (size_t i = 0; i < PART_COUNT; i++) {
+        why_not[0] = '\0';
         if (!enforced[i]) {
             (void)can_enforce(&PARTS[i], why_not, sizeof(why_not));
+        } else if (i == BIND && !enforced[KINDS]) {
+            os_append(why_not, sizeof(why_not), "%s", AROUND_BIND);
         }
-        const demit_sandbox_part_t part = {.name = PARTS[i].name,
-                                           .what = PARTS[i].what,
-                                           .enforced = enforced[i],
-                                           .why_not = enforced[i] ? "" : why_not};
+        const demit_sandbox_part_t part = {
+            .name = PARTS[i].name, .what = PARTS[i].what, .enforced = enforced[i], .why_not = why_not};
         each(baton, &part);
     }
 }
