@@ -409,7 +409,8 @@ static bool refuses_new_privs(const demit_identity_t *identity, int code)
 
 /*
  * setgroups(2) and capabilities(7), "securebits", ask for the privilege first. chroot(2) asks before whether the
- * directory may be searched: EACCES tells nothing of the privilege, and is a failure, as of a process that cannot search
+ * directory may be searched: EACCES tells nothing of the privilege, and is a failure, as of a process that cannot
+ * search
  * "/", and so reaches no file either.
  */
 static const os_probe_t probes[] = {
