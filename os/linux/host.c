@@ -47,19 +47,28 @@ static bool read_mapping(const char **at, mapping_t *mapping)
     return true;
 }
 
+/* Line by line: 340 of them, which a kernel takes, are longer than any buffer that one would think of. */
 static bool maps(const char *path, unsigned long id)
 {
-    char text[4096];
-    mapping_t mapping;
-    if (!os_host_read(path, text, sizeof(text))) {
+    char line[64];
+    int fd = -1;
+    if (os_proc_open(path, 0, &fd) != 0) {
         return true;
     }
-    for (const char *at = text; read_mapping(&at, &mapping);) {
-        if (id >= mapping.inside && id - mapping.inside < mapping.count) {
-            return true;
-        }
+    FILE *lines = fdopen(fd, "r");
+    if (lines == NULL) {
+        (void)close(fd);
+        return true;
     }
-    return false;
+    bool is_mapped = false;
+    while (!is_mapped && fgets(line, sizeof(line), lines) != NULL) {
+        const char *at = line;
+        mapping_t mapping;
+        is_mapped = read_mapping(&at, &mapping) && id >= mapping.inside && id - mapping.inside < mapping.count;
+    }
+    is_mapped = is_mapped || ferror(lines) != 0;
+    (void)fclose(lines);
+    return is_mapped;
 }
 
 bool os_host_maps_uid(uid_t uid)

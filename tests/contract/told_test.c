@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "os/linux/native.h"
@@ -230,6 +231,45 @@ static void test_an_error_names_who_took_it_away(void **state)
     in_child(blame_in_namespace_body, NULL);
 }
 
+/* As long as a kernel takes it, user_namespaces(7): each id by itself. Written from outside, as newuidmap does. */
+static void write_long_map(pid_t whose)
+{
+    enum { LINES = 340 };
+    char path[64], text[4096] = "";
+    size_t length = 0;
+    for (int i = 0; i < LINES; i++) {
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%d %d 1\n", i, i);
+    }
+    (void)snprintf(path, sizeof(path), "/proc/%ld/uid_map", (long)whose);
+    write_text(path, text);
+}
+
+static void long_map_body(void)
+{
+    int ends[2], status = 0;
+    char byte = 0;
+    CHECK(pipe(ends) == 0);
+    const pid_t self = getpid(), writer = fork();
+    CHECK(writer >= 0);
+    if (writer == 0) {
+        CHECK(read(ends[0], &byte, 1) == 1);
+        write_long_map(self);
+        _exit(0);
+    }
+    if (unshare(CLONE_NEWUSER) != 0) {
+        child_skips("this host allows no user namespaces");
+    }
+    CHECK(write(ends[1], "G", 1) == 1);
+    CHECK(waitpid(writer, &status, 0) == writer && status == 0);
+    CHECK(os_host_maps_uid(0) && os_host_maps_uid(339) && !os_host_maps_uid(340));
+}
+
+static void test_a_long_map_is_read_to_the_last(void **state)
+{
+    (void)state;
+    in_child(long_map_body, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_a_missing_line_is_no_zero),
         cmocka_unit_test(test_many_groups_are_read_to_the_last),
         cmocka_unit_test(test_only_the_kernel_s_files_are_believed),
+        cmocka_unit_test(test_a_long_map_is_read_to_the_last),
         cmocka_unit_test(test_an_error_names_who_took_it_away),
     };
     if (geteuid() != 0) {
