@@ -221,8 +221,7 @@ static bool take_chunk(spool_survey_segment_t *segment, const spool_found_t *fou
     return true;
 }
 
-/* Where the chunk of REF is among those of SEGMENT, whose epoch is the right one. */
-static bool has_chunk(const spool_survey_segment_t *segment, const spool_chunk_ref_t *ref)
+bool spool_survey_has_chunk(const spool_survey_segment_t *segment, const spool_chunk_ref_t *ref)
 {
     uint32_t low = 0, high = segment->chunks_found;
 
@@ -239,8 +238,7 @@ static bool has_chunk(const spool_survey_segment_t *segment, const spool_chunk_r
            segment->chunks[low].sequence == ref->sequence && segment->chunks[low].length == ref->length;
 }
 
-/* The segment that the chunk of REF was written to; NULL: it is gone, which it may be when the message is over. */
-static const spool_survey_segment_t *segment_of(const spool_survey_t *survey, const spool_chunk_ref_t *ref)
+const spool_survey_segment_t *spool_survey_segment_of(const spool_survey_t *survey, const spool_chunk_ref_t *ref)
 {
     uint32_t index = spool_survey_find(survey, ref->segment);
 
@@ -254,25 +252,39 @@ static const unsigned char *refs_of(const spool_found_t *found)
     return found->meta + found->record.envelope_size;
 }
 
-/* Whether every chunk is good whose segment is still there. They stand before their message, so they have been seen. */
-static bool is_whole(const spool_survey_t *survey, const spool_found_t *found)
+static const unsigned char *outcome_of(const spool_found_t *found)
 {
+    return refs_of(found) + (size_t)found->record.chunk_count * SPOOL_CHUNK_REF_SIZE;
+}
+
+typedef enum chunks { CHUNKS_ALL, CHUNKS_GONE, CHUNKS_BROKEN } chunks_t;
+
+/*
+ * How the chunks of the record are. They stand before their message, so they have been seen. BROKEN: one is not good
+ * whose segment is still there. GONE: all others are good, but a segment is gone, as it may be when the message is over
+ * or stands elsewhere, too.
+ */
+static chunks_t look_at_chunks(const spool_survey_t *survey, const spool_found_t *found)
+{
+    chunks_t chunks = CHUNKS_ALL;
+
     for (uint32_t i = 0; i < found->record.chunk_count; i++) {
         const spool_survey_segment_t *segment;
         spool_chunk_ref_t ref;
 
         spool_chunk_ref_decode(&ref, refs_of(found) + (size_t)i * SPOOL_CHUNK_REF_SIZE);
-        segment = segment_of(survey, &ref);
-        if (segment != NULL && !has_chunk(segment, &ref)) {
-            return false;
+        segment = spool_survey_segment_of(survey, &ref);
+        if (segment == NULL) {
+            chunks = CHUNKS_GONE;
+        } else if (!spool_survey_has_chunk(segment, &ref)) {
+            return CHUNKS_BROKEN;
         }
     }
-    return true;
+    return chunks;
 }
 
-/* Keeps the record until it can be told whether its batch was torn or what stood there was damaged. */
-static bool keep_partial(spool_survey_t *survey, uint32_t index, const spool_found_t *found,
-                         const unsigned char *outcome)
+/* Keeps the record until all copies and marks are known: it counts last, or, if its batch was torn, not at all. */
+static bool keep_partial(spool_survey_t *survey, uint32_t index, const spool_found_t *found, bool broken)
 {
     spool_survey_partial_t *partial;
 
@@ -280,13 +292,14 @@ static bool keep_partial(spool_survey_t *survey, uint32_t index, const spool_fou
         return false;
     }
     partial = &survey->partials[survey->partial_count];
-    *partial = (spool_survey_partial_t){.record = found->record, .segment = index, .offset = found->offset};
+    *partial =
+        (spool_survey_partial_t){.record = found->record, .segment = index, .offset = found->offset, .broken = broken};
     if (found->record.outcome_size > 0) {
         partial->outcome = malloc(found->record.outcome_size);
         if (partial->outcome == NULL) {
             return false;
         }
-        memcpy(partial->outcome, outcome, found->record.outcome_size);
+        memcpy(partial->outcome, outcome_of(found), found->record.outcome_size);
     }
     survey->partial_count++;
     return true;
@@ -294,12 +307,12 @@ static bool keep_partial(spool_survey_t *survey, uint32_t index, const spool_fou
 
 static bool take_record(spool_survey_t *survey, uint32_t index, const spool_found_t *found)
 {
-    const unsigned char *outcome = refs_of(found) + (size_t)found->record.chunk_count * SPOOL_CHUNK_REF_SIZE;
+    const chunks_t chunks = look_at_chunks(survey, found);
     bool taken = true;
 
     survey->records++;
-    if (!is_whole(survey, found)) {
-        return keep_partial(survey, index, found, outcome);
+    if (chunks != CHUNKS_ALL) {
+        return keep_partial(survey, index, found, chunks == CHUNKS_BROKEN);
     }
     if (found->record.type == SPOOL_MESSAGE) {
         taken = take_message(survey, index, &found->record, found->offset, true);
@@ -307,7 +320,7 @@ static bool take_record(spool_survey_t *survey, uint32_t index, const spool_foun
         taken = take_chunk(&survey->segments[index], found);
     }
     if (taken && found->record.outcome_size > 0) {
-        taken = take_outcome(survey, &survey->segments[index], outcome, found->record.outcome_size);
+        taken = take_outcome(survey, &survey->segments[index], outcome_of(found), found->record.outcome_size);
     }
     return taken;
 }
@@ -365,8 +378,7 @@ static void tell(spool_survey_t *survey, const spool_damage_t *damage)
     }
 }
 
-/* Now that the marks are known: what of DAMAGE was acknowledged, and what is above the mark. */
-static void judge(spool_survey_t *survey, const spool_damage_t *damage)
+void spool_survey_judge(spool_survey_t *survey, const spool_damage_t *damage)
 {
     uint64_t mark = mark_of(survey, damage->first), last = damage->first + damage->count - 1;
     spool_damage_t part = *damage;
@@ -384,29 +396,53 @@ static void judge(spool_survey_t *survey, const spool_damage_t *damage)
     }
 }
 
+static spool_damage_t damage_of(const spool_survey_t *survey, const spool_survey_partial_t *partial)
+{
+    return (spool_damage_t){.what = "chunk",
+                            .segment = survey->segments[partial->segment].header.number,
+                            .offset = partial->offset,
+                            .first = partial->record.sequence,
+                            .count = 1,
+                            .id = partial->record.id,
+                            .torn = true};
+}
+
 /*
  * A message and its chunks are written as one, so above the mark a record without a chunk is as torn as the chunk: it
  * is no copy, or it would take the place of the one that was acknowledged, and what it says of another message was
- * never said. Below the mark the chunk was lost later: the word counts, and the record where there is no other copy.
+ * never said. Below the mark the chunk was lost later: the word counts, and the record where there is no other copy. So
+ * it is with one that is gone with its segment, which had been left, so synced, before anything went to the next one.
  */
 static bool judge_partial(spool_survey_t *survey, const spool_survey_partial_t *partial)
 {
     const spool_record_header_t *record = &partial->record;
     spool_survey_segment_t *segment = &survey->segments[partial->segment];
-    spool_damage_t damage = {.what = "chunk",
-                             .segment = segment->header.number,
-                             .offset = partial->offset,
-                             .first = record->sequence,
-                             .count = 1,
-                             .id = record->id,
-                             .torn = true};
 
-    if (record->sequence > mark_of(survey, record->sequence)) {
+    if (partial->broken && record->sequence > mark_of(survey, record->sequence)) {
+        const spool_damage_t damage = damage_of(survey, partial);
+
         tell(survey, &damage);
         return true;
     }
     return take_message(survey, partial->segment, record, partial->offset, false) &&
            (partial->outcome == NULL || take_outcome(survey, segment, partial->outcome, record->outcome_size));
+}
+
+/*
+ * Now that all is known of every message: an older copy counts where a segment with chunks of the younger was lost. No
+ * mail is, but the disk is not what it was. Of a message that is over, or whose youngest copy is whole, segments go
+ * before their time is up, and nothing is wrong. (What is broken was told of where it stands.)
+ */
+static bool tell_of_gone_chunks(spool_survey_t *survey, const spool_survey_partial_t *partial)
+{
+    const spool_survey_entry_t *entry = partial->broken ? NULL : entry_of(survey, partial->record.id);
+
+    if (entry != NULL && !entry->final && entry->sequence < partial->record.sequence) {
+        const spool_damage_t damage = damage_of(survey, partial);
+
+        spool_survey_judge(survey, &damage);
+    }
+    return partial->broken || entry != NULL;
 }
 
 /* ---- one segment ---- */
@@ -576,123 +612,13 @@ apr_status_t spool_survey_run(spool_survey_t *survey)
     }
     survey->unreadable_blocks = survey->scan->unreadable;
     for (uint32_t i = 0; i < survey->suspect_count && status == APR_SUCCESS; i++) {
-        judge(survey, &survey->suspects[i]);
+        spool_survey_judge(survey, &survey->suspects[i]);
     }
     for (uint32_t i = 0; i < survey->partial_count && status == APR_SUCCESS; i++) {
         status = judge_partial(survey, &survey->partials[i]) ? APR_SUCCESS : APR_ENOMEM;
     }
-    return status;
-}
-
-/* ---- the living ---- */
-
-static bool all_chunks_are_there(const spool_survey_t *survey, const spool_survey_message_t *message)
-{
-    for (uint32_t i = 0; i < message->chunk_count; i++) {
-        const spool_survey_segment_t *segment;
-        spool_chunk_ref_t ref;
-
-        spool_chunk_ref_decode(&ref, message->chunk_refs + (size_t)i * SPOOL_CHUNK_REF_SIZE);
-        segment = segment_of(survey, &ref);
-        if (segment == NULL || !has_chunk(segment, &ref)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Joins what outcomes say into the envelope that stands in the record. */
-static void join(const spool_survey_t *survey, const spool_survey_entry_t *entry, demit_envelope_t *envelope)
-{
-    envelope->delay_dsn_sent |= entry->delay_dsn_sent;
-    spool_retry_join(&envelope->attempts, &envelope->next_attempt_us, entry->attempts, entry->next_attempt_us);
-    for (uint32_t i = entry->states; i != 0; i = survey->states[i - 1].next) {
-        const struct spool_survey_state *state = &survey->states[i - 1];
-
-        if (state->recipient < envelope->recipient_count &&
-            state->state > envelope->recipients[state->recipient].state) {
-            envelope->recipients[state->recipient].state = state->state;
-        }
-    }
-}
-
-/* Reads the message of ENTRY from the segment that is being scanned. NULL: fine; else what is wrong. */
-static const char *read_message(spool_survey_t *survey, const spool_survey_entry_t *entry,
-                                spool_survey_message_t *message, apr_pool_t *pool)
-{
-    uint64_t offset = (uint64_t)entry->block * SPOOL_ALIGN;
-    spool_found_t found;
-
-    if (!spool_scan_record_at(survey->scan, offset, &found) || !found.good) {
-        return "corrupt"; /* it was good a moment ago: the disk is dying */
-    }
-    if (demit_envelope_decode(&message->envelope, found.meta, found.record.envelope_size, pool) != APR_SUCCESS) {
-        return "envelope";
-    }
-    message->segment = entry->segment;
-    message->location = spool_location(survey->segments[entry->segment].header.number, offset);
-    message->chunk_refs = found.meta + found.record.envelope_size;
-    message->chunk_count = found.record.chunk_count;
-    if (!all_chunks_are_there(survey, message)) {
-        return "chunk";
-    }
-    join(survey, entry, message->envelope);
-    return NULL;
-}
-
-static void tell_lost(spool_survey_t *survey, const spool_survey_entry_t *entry, const char *what)
-{
-    spool_damage_t damage = {.what = what,
-                             .segment = survey->segments[entry->segment].header.number,
-                             .offset = (uint64_t)entry->block * SPOOL_ALIGN,
-                             .first = entry->sequence,
-                             .count = 1,
-                             .id = entry->id};
-
-    judge(survey, &damage);
-}
-
-apr_status_t spool_survey_each(spool_survey_t *survey,
-                               apr_status_t (*each)(void *baton, const spool_survey_message_t *message), void *baton,
-                               apr_pool_t *pool)
-{
-    uint32_t open = UINT32_MAX; /* index of the segment whose file is FD */
-    apr_status_t status = APR_SUCCESS;
-    int fd = -1;
-
-    for (uint32_t i = 0; i < survey->entry_count && status == APR_SUCCESS; i++) {
-        const spool_survey_entry_t *entry = &survey->entries[i];
-        spool_survey_message_t message;
-        const char *wrong;
-
-        if (entry->sequence == 0 || entry->final) {
-            continue;
-        }
-        if (entry->segment != open) {
-            const spool_survey_segment_t *segment = &survey->segments[entry->segment];
-
-            if (open != UINT32_MAX) {
-                (void)survey->files->close(survey->files, fd);
-            }
-            open = UINT32_MAX;
-            status = APR_FROM_OS_ERROR(
-                spool_segment_file_open(survey->files, survey->directory, segment->header.number, &fd));
-            if (status != APR_SUCCESS) {
-                break;
-            }
-            open = entry->segment;
-            spool_scan_begin(survey->scan, survey->files, fd, segment->header.epoch, segment->file_size);
-        }
-        wrong = read_message(survey, entry, &message, pool);
-        if (wrong != NULL) {
-            tell_lost(survey, entry, wrong);
-        } else {
-            status = each(baton, &message);
-        }
-        apr_pool_clear(pool);
-    }
-    if (open != UINT32_MAX) {
-        (void)survey->files->close(survey->files, fd);
+    for (uint32_t i = 0; i < survey->partial_count && status == APR_SUCCESS; i++) {
+        status = tell_of_gone_chunks(survey, &survey->partials[i]) ? APR_SUCCESS : APR_ENOMEM;
     }
     return status;
 }

@@ -41,6 +41,7 @@ typedef struct spool_survey_partial {
     spool_record_header_t record;
     uint32_t segment; /* index */
     uint64_t offset;
+    bool broken;            /* the chunk's segment is there, and it is not in it; else it is gone with its segment */
     unsigned char *outcome; /* malloc()ed copy of what it says about another message; NULL: nothing */
 } spool_survey_partial_t;
 
@@ -109,5 +110,14 @@ apr_status_t spool_survey_each(spool_survey_t *survey,
 void spool_survey_free(spool_survey_t *survey);
 /* The index of segment NUMBER, or the count: there is none. */
 uint32_t spool_survey_find(const spool_survey_t *survey, uint32_t number);
+
+/* ---- what the two files of the survey share ---- */
+
+/* The segment that the chunk of REF was written to; NULL: it is gone, which it may be when the message is over. */
+const spool_survey_segment_t *spool_survey_segment_of(const spool_survey_t *survey, const spool_chunk_ref_t *ref);
+/* Whether the chunk of REF is among those of SEGMENT, whose epoch is the right one. */
+bool spool_survey_has_chunk(const spool_survey_segment_t *segment, const spool_chunk_ref_t *ref);
+/* When the marks are known: tells what of DAMAGE was acknowledged, and what is above the mark. */
+void spool_survey_judge(spool_survey_t *survey, const spool_damage_t *damage);
 
 #endif

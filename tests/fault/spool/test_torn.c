@@ -34,7 +34,8 @@ typedef struct gate {
     const char *directory;
     unsigned seen, syncs; /* datasync calls before, and since */
     bool held, open, kept;
-    char before[64], copy[64]; /* without the batch, and with it */
+    demit_spool_location_t location; /* when it is kept */
+    char before[64], copy[64];       /* without the batch, and with it */
 } gate_t;
 
 static void wait_for(gate_t *gate, const bool *what)
@@ -74,8 +75,8 @@ static void kept(void *baton, apr_status_t status, demit_spool_location_t locati
 {
     gate_t *gate = baton;
 
-    (void)location;
     assert_int_equal(status, APR_SUCCESS);
+    gate->location = location;
     tell(gate, &gate->kept);
 }
 
@@ -197,6 +198,82 @@ static void test_a_damaged_copy(void **state)
 static void test_a_damaged_report(void **state)
 {
     run(*state, A_REPORT, DAMAGED, &(expected_t){.damaged = 2, .first_is_there = false});
+}
+
+/* ---- a segment is lost ---- */
+
+/* What became of the message whose younger copy has its chunk in the segment that is lost. */
+typedef enum since { NOTHING, OVER, MOVED_ON } since_t;
+
+/*
+ * Writes a copy of message ID whose chunk stands in one segment and whose record stands in the next. Gives the number
+ * of the former.
+ */
+static uint32_t put_across(fixture_t *fixture, fillers_t *fillers, uint64_t id, demit_spool_location_t *location)
+{
+    gate_t gate = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    const uint32_t segment = fillers->last_segment;
+    unsigned char *body = make_body(id, SIZE);
+    demit_spool_writer_t *writer;
+
+    assert_int_equal(demit_spool_begin(&writer, fixture->spool, NULL, NULL), APR_SUCCESS);
+    assert_int_equal(demit_spool_append(writer, body, SIZE), APR_SUCCESS); /* the chunk goes off */
+    fillers_leave(fixture, fillers, segment);
+    demit_spool_commit(writer, make_envelope(id, fixture->pool), NULL, kept, &gate);
+    wait_for(&gate, &gate.kept);
+    *location = gate.location;
+    assert_true(location->segment > segment);
+    free(body);
+    return segment;
+}
+
+static void lose_segment(fixture_t *fixture, since_t since, unsigned damaged)
+{
+    struct found first = {.size = SIZE};
+    static fillers_t fillers;
+    demit_spool_location_t second, third;
+    unsigned char *body;
+    char path[128];
+    uint32_t segment;
+
+    fillers.count = 0;
+    fixture->options.workers = NULL;
+    fixture_open(fixture);
+    assert_int_equal(put(fixture, SIZE, &first.id, &first.location), APR_SUCCESS);
+    fillers_leave(fixture, &fillers, first.location.segment);
+    segment = put_across(fixture, &fillers, first.id, &second);
+    fillers_leave(fixture, &fillers, second.segment);
+    if (since == OVER) {
+        assert_int_equal(note_final(fixture, first.id, second), APR_SUCCESS);
+    } else if (since == MOVED_ON) {
+        body = make_body(first.id, SIZE);
+        assert_int_equal(put_with(fixture, make_envelope(first.id, fixture->pool), body, SIZE, NULL, &third),
+                         APR_SUCCESS);
+        free(body);
+        first.location = third;
+    }
+    fillers_end(fixture, &fillers);
+    fixture_close(fixture);
+    snprintf(path, sizeof path, "%s/%08x.seg", fixture->directory, (unsigned)segment);
+    assert_int_equal(unlink(path), 0);
+    examine(fixture, fixture->directory, &first, &(expected_t){.damaged = damaged, .first_is_there = since != OVER});
+}
+
+/* An older copy is still there, and whole: no mail is lost, but it is told that the disk has lost something. */
+static void test_a_copy_whose_chunk_is_gone(void **state)
+{
+    lose_segment(*state, NOTHING, 1);
+}
+
+/* Then the segment may have been recycled. */
+static void test_a_chunk_gone_when_all_is_over(void **state)
+{
+    lose_segment(*state, OVER, 0);
+}
+
+static void test_a_chunk_gone_when_a_younger_copy_is_whole(void **state)
+{
+    lose_segment(*state, MOVED_ON, 0);
 }
 
 /* ---- killed, started, and then the power goes ---- */
@@ -335,6 +412,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_torn_report, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_copy, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_report, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_copy_whose_chunk_is_gone, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_chunk_gone_when_all_is_over, fixture_setup, fixture_teardown),
+        cmocka_unit_test_setup_teardown(test_a_chunk_gone_when_a_younger_copy_is_whole, fixture_setup,
+                                        fixture_teardown),
         cmocka_unit_test_setup_teardown(test_what_only_the_kernel_had, fixture_setup, fixture_teardown),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_synced, fixture_setup, fixture_teardown),
     };
