@@ -296,6 +296,7 @@ static void on_drain(demit_task_t *task)
 
 void demit_queue_drain(demit_queue_t *queue, int64_t grace_us)
 {
+    demit_spool_end_recovery(queue->spool); /* what it would find yet is not delivered before the next start */
     queue->draining = true;
     queue->grace_us = grace_us;
     queue->drain_task.run = on_drain;
@@ -321,6 +322,7 @@ bool demit_queue_is_drained(const demit_queue_t *queue)
 void demit_queue_stop(demit_queue_t *queue, int64_t grace_us)
 {
     apr_status_t status;
+    demit_spool_end_recovery(queue->spool);
     if (queue->recovery_thread != NULL) {
         (void)apr_thread_join(&status, queue->recovery_thread);
     }

@@ -188,7 +188,10 @@ void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton)
         apr_pool_destroy(pool);
     }
     char text[DEMIT_LOG_VALUE_MAX];
-    if (status != APR_SUCCESS) {
+    if (APR_STATUS_IS_EINTR(status)) {
+        demit_log(DEMIT_LOG_INFO, "recovery_ended",
+                  "note=\"stopped before it was through: the next start begins again\"");
+    } else if (status != APR_SUCCESS) {
         demit_log(DEMIT_LOG_ERROR, "recovery_failed", "error=%s", demit_log_status(text, sizeof(text), status));
     }
     queue->recovered_task.run = on_recovery_done;

@@ -72,6 +72,9 @@ static int sync_last_segments(demit_spool_t *spool, const spool_survey_segment_t
             segments[i + 1].header.first_sequence >> SPOOL_GENERATION_SHIFT == generation) {
             continue;
         }
+        if (atomic_load_explicit(&spool->recovery_unwanted, memory_order_relaxed)) {
+            return EINTR;
+        }
         spool_file_name(name, segments[i].header.number, SPOOL_FILE_SEGMENT);
         error = files->open(files, spool->directory, name, O_RDWR, 0, &fd);
         if (error == 0) {
@@ -154,11 +157,17 @@ static apr_status_t take_message(void *baton, const spool_survey_message_t *mess
     return APR_SUCCESS;
 }
 
-/* From now on what is not alive in the old segments may go, if all that was found is on the disk. */
-static void finish(demit_spool_t *spool, const spool_survey_t *survey)
+/*
+ * From now on what is not alive in the old segments may go, if all that was found is on the disk. APR_EINTR: nobody
+ * wanted to wait for that.
+ */
+static apr_status_t finish(demit_spool_t *spool, const spool_survey_t *survey)
 {
     int error = spool->force_fsync ? sync_last_segments(spool, survey->segments, survey->segment_count) : 0;
 
+    if (error == EINTR) {
+        return APR_EINTR;
+    }
     if (error != 0) {
         char text[DEMIT_LOG_VALUE_MAX];
 
@@ -172,6 +181,7 @@ static void finish(demit_spool_t *spool, const spool_survey_t *survey)
     spool->recovered = error == 0;
     spool_maintain(spool);
     spool_unlock(spool);
+    return APR_SUCCESS;
 }
 
 static void fill_result(demit_spool_recovery_t *result, const spool_survey_t *survey, int64_t began_us)
@@ -189,6 +199,11 @@ static void fill_result(demit_spool_recovery_t *result, const spool_survey_t *su
               (long long)(result->elapsed_us / 1000));
 }
 
+void demit_spool_end_recovery(demit_spool_t *spool)
+{
+    atomic_store_explicit(&spool->recovery_unwanted, true, memory_order_relaxed);
+}
+
 apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *result,
                                  void (*each)(void *baton, const demit_envelope_t *envelope,
                                               demit_spool_location_t location),
@@ -204,6 +219,7 @@ apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *r
     status = list_segments(spool, &segments, &count);
     spool_survey_init(&recovery.survey, spool->files, spool->directory, segments, status == APR_SUCCESS ? count : 0);
     recovery.survey.on_damage = log_damage;
+    recovery.survey.unwanted = &spool->recovery_unwanted;
     if (status == APR_SUCCESS) {
         status = spool_survey_run(&recovery.survey);
     }
@@ -213,7 +229,9 @@ apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *r
     }
     if (status == APR_SUCCESS) {
         take_segments(spool, &recovery.survey); /* what turned out damaged on the second look */
-        finish(spool, &recovery.survey);
+        status = finish(spool, &recovery.survey);
+    }
+    if (status == APR_SUCCESS) {
         fill_result(result, &recovery.survey, began_us);
     }
     spool_survey_free(&recovery.survey);

@@ -28,11 +28,20 @@ void spool_scan_free(spool_scan_t *scan)
     scan->capacity = 0;
 }
 
+bool spool_scan_is_unwanted(spool_scan_t *scan)
+{
+    if (scan->unwanted == NULL || !atomic_load_explicit(scan->unwanted, memory_order_relaxed)) {
+        return false;
+    }
+    scan->status = APR_EINTR;
+    return true;
+}
+
 /* Reads the window block by block, after it could not be read as a whole; what the disk refuses counts as zeros. */
 static void read_what_can_be_read(spool_scan_t *scan, size_t wanted)
 {
     scan->length = 0;
-    while (scan->length < wanted) {
+    while (scan->length < wanted && !spool_scan_is_unwanted(scan)) { /* each may take a dying disk minutes */
         size_t part = wanted - scan->length < SPOOL_BLOCK ? wanted - scan->length : SPOOL_BLOCK, done;
         int error = scan->files->pread(scan->files, scan->fd, scan->window + scan->length, part,
                                        scan->start + scan->length, &done);
@@ -54,6 +63,9 @@ static bool fill(spool_scan_t *scan, uint64_t offset, size_t size)
     uint64_t start = offset / SPOOL_BLOCK * SPOOL_BLOCK;
     size_t wanted = size + (size_t)(offset - start);
 
+    if (spool_scan_is_unwanted(scan)) {
+        return false;
+    }
     wanted = wanted < WINDOW ? WINDOW : (size_t)spool_round_up(wanted, SPOOL_BLOCK);
     if (wanted > scan->capacity) {
         unsigned char *bigger = realloc(scan->window, wanted);

@@ -197,6 +197,7 @@ static void start_numbers(demit_spool_t *spool)
     atomic_init(&spool->next_id, base + 1);
     atomic_init(&spool->incoming, NULL);
     atomic_init(&spool->stopping, false);
+    atomic_init(&spool->recovery_unwanted, false);
     spool->maintenance.run = spool_maintenance_run;
 }
 

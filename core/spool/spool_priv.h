@@ -192,6 +192,7 @@ struct demit_spool {
     uint32_t threshold;
     bool force_fsync;
     atomic_bool stopping;
+    atomic_bool recovery_unwanted;
     /* With spool->lock. */
     bool recovered, has_mover, maintenance_queued, maintenance_again, closing;
 };

@@ -527,6 +527,9 @@ static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
     bool noted;
     int fd, error;
 
+    if (spool_scan_is_unwanted(survey->scan)) {
+        return survey->scan->status;
+    }
     error = spool_segment_file_open(survey->files, survey->directory, segment->header.number, &fd);
     if (error != 0) {
         return APR_FROM_OS_ERROR(error);
@@ -540,6 +543,9 @@ static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
                                           : see_record(survey, index, &found);
     }
     (void)survey->files->close(survey->files, fd);
+    if (noted && survey->scan->status != APR_SUCCESS) {
+        return survey->scan->status; /* what was not looked at is not missing */
+    }
     if (segment->last_wanted != 0 && segment->last_wanted + 1 > claimed) {
         claimed = segment->last_wanted + 1;
     }
@@ -547,7 +553,7 @@ static apr_status_t survey_segment(spool_survey_t *survey, uint32_t index)
         noted = miss(survey, segment, claimed);
     }
     judge_length(survey, segment);
-    return noted ? survey->scan->status : APR_ENOMEM;
+    return noted ? APR_SUCCESS : APR_ENOMEM;
 }
 
 /* What a segment's successor says about it: how far it was good, and even its epoch if its own header is lost. */
@@ -601,6 +607,7 @@ apr_status_t spool_survey_run(spool_survey_t *survey)
     if (survey->scan == NULL) {
         return APR_ENOMEM;
     }
+    survey->scan->unwanted = survey->unwanted;
     read_successors(survey);
     for (uint32_t i = 0; i < survey->segment_count && status == APR_SUCCESS; i++) {
         if (!survey->segments[i].readable) {

@@ -59,6 +59,7 @@ typedef struct spool_survey_entry {
 typedef struct spool_survey {
     const demit_files_t *files;
     int directory;
+    const atomic_bool *unwanted; /* set at any time: what runs ends with APR_EINTR; NULL: it never is */
     void (*on_damage)(void *baton, const spool_damage_t *damage);
     void *baton;
 
@@ -92,7 +93,7 @@ typedef struct spool_survey {
 /* SEGMENTS (COUNT, by number, with header, readable and file_size set) stay the caller's. */
 void spool_survey_init(spool_survey_t *survey, const demit_files_t *files, int directory,
                        spool_survey_segment_t *segments, uint32_t count);
-/* Goes through all segments and reports what is not as it should be. */
+/* Goes through all segments and reports what is not as it should be. Not to be gone on with after an error. */
 apr_status_t spool_survey_run(spool_survey_t *survey);
 
 /* One living message; the envelope is as it now stands, and lives in the pool given to spool_survey_each(). */

@@ -101,8 +101,10 @@ apr_status_t spool_survey_each(spool_survey_t *survey,
             open = entry->segment;
             spool_scan_begin(survey->scan, survey->files, fd, segment->header.epoch, segment->file_size);
         }
-        wrong = read_message(survey, entry, &message, pool);
-        if (wrong != NULL) {
+        wrong = spool_scan_is_unwanted(survey->scan) ? "unwanted" : read_message(survey, entry, &message, pool);
+        if (survey->scan->status != APR_SUCCESS) {
+            status = survey->scan->status;
+        } else if (wrong != NULL) {
             tell_lost(survey, entry, wrong);
         } else {
             status = each(baton, &message);

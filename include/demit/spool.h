@@ -142,11 +142,20 @@ typedef struct demit_spool_recovery {
  * Finds every living message of earlier runs. EACH runs in the calling thread, once per message, with its envelope as
  * it now stands (states, attempts) and POOL cleared after each call. Blocks on the disk: a disk worker's or a thread of
  * its own; new mail is accepted meanwhile. Once per demit_spool_open(). Nothing is recycled before it has returned.
+ * APR_EINTR: demit_spool_end_recovery() was called, before or meanwhile. After that and any other error EACH was called
+ * for some of the messages or none, RESULT means nothing, and nothing is recycled until the next start.
  */
 apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *result,
                                  void (*each)(void *baton, const demit_envelope_t *envelope,
                                               demit_spool_location_t location),
                                  void *baton, apr_pool_t *pool) __attribute__((warn_unused_result));
+
+/*
+ * A stop does not wait for the recovery of a million messages, or of a dying disk: demit_spool_recover() returns
+ * APR_EINTR before its next message or read of the disk. Any thread, at any time before demit_spool_close(); never
+ * blocks. Nothing is lost: the next start recovers everything.
+ */
+void demit_spool_end_recovery(demit_spool_t *spool);
 
 /* ---- compaction -------------------------------------------------------------------------------------------------- */
 

@@ -220,6 +220,12 @@ void demit_spool_reader_close(demit_spool_reader_t *reader)
     (void)reader;
 }
 
+void demit_spool_end_recovery(demit_spool_t *spool)
+{
+    (void)spool;
+    fake_spool.recovery_is_ended = true;
+}
+
 apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *result,
                                  void (*each)(void *baton, const demit_envelope_t *envelope,
                                               demit_spool_location_t location),
@@ -227,6 +233,8 @@ apr_status_t demit_spool_recover(demit_spool_t *spool, demit_spool_recovery_t *r
 {
     (void)spool;
     (void)pool;
+    if (fake_spool.recovery_is_ended)
+        return APR_EINTR;
     for (uint32_t i = 0; i < fake_spool.message_count; i++)
         if (!fake_spool.messages[i].gone) {
             each(baton, &fake_spool.messages[i].envelope, (demit_spool_location_t){1, i});

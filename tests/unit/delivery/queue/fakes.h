@@ -38,6 +38,7 @@ typedef struct fake_spool {
     unsigned busy_appends;                                                  /* so many appends are told APR_EAGAIN */
     bool hold_outcomes;                                                     /* on_done comes at fake_spool_release() */
     demit_spool_mover_t mover;
+    bool recovery_is_ended;
     bool moves_fail;   /* nothing is ever heard of a move */
     bool is_forgetful; /* keeps nothing, for measurements */
     unsigned moves, skips;
