@@ -327,12 +327,13 @@ void demit_queue_stop(demit_queue_t *queue, int64_t grace_us)
         (void)apr_thread_join(&status, queue->recovery_thread);
     }
     queue->recovery_thread = NULL;
-    if (queue->thread == NULL) {
-        return;
+    if (queue->thread != NULL) {
+        if (!queue->draining) {
+            demit_queue_drain(queue, grace_us);
+        }
+        (void)apr_thread_join(&status, queue->thread);
     }
-    if (!queue->draining) {
-        demit_queue_drain(queue, grace_us);
-    }
-    (void)apr_thread_join(&status, queue->thread);
     queue->thread = NULL;
+    /* What the console or a reload has posted stands in pools of theirs, which may go before the queue's does. */
+    demit_queue_discard_posted(queue);
 }

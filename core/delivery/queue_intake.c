@@ -215,11 +215,16 @@ static void discard_tasks(demit_task_t *task)
     }
 }
 
-void demit_queue_forget_all(demit_queue_t *queue)
+void demit_queue_discard_posted(demit_queue_t *queue)
 {
     discard_tasks(atomic_exchange(&queue->mailbox, NULL));
     discard_tasks(queue->inbox);
     queue->inbox = NULL;
+}
+
+void demit_queue_forget_all(demit_queue_t *queue)
+{
+    demit_queue_discard_posted(queue);
     for (demit_link_t *link; (link = demit_list_shift(&queue->by_age)) != NULL;) {
         demit_queued_free(DEMIT_CONTAINER_OF(link, demit_queued_t, by_age));
     }

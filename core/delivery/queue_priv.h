@@ -156,6 +156,8 @@ void demit_queue_take_in(demit_queue_t *queue, demit_queued_t *message);
 void demit_queue_let_go(demit_queue_t *queue, demit_queued_t *message);
 /* Thread of the recovery. */
 void *APR_THREAD_FUNC demit_queue_recover(apr_thread_t *thread, void *baton);
+/* Lets go of what was posted and will not be run. When the thread has ended. */
+void demit_queue_discard_posted(demit_queue_t *queue);
 /* Frees everything. */
 void demit_queue_forget_all(demit_queue_t *queue);
 

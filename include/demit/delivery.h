@@ -165,8 +165,9 @@ void demit_queue_accept(demit_queue_t *queue, const demit_envelope_t *envelope, 
 
 /*
  * Begins the end: no delivery is started any more, a recovery that still runs is ended, deliveries under way have
- * GRACE_US to be reported, their outcomes are recorded, and the queue's thread ends. What is reported or accepted later is not lost: it is in the spool, and the
- * next start finds it. Once, after demit_queue_start(); loops and workers must run until it has drained. Never blocks.
+ * GRACE_US to be reported, their outcomes are recorded, and the queue's thread ends. What is reported or accepted later
+ * is not lost: it is in the spool, and the next start finds it. Once, after demit_queue_start(); loops and workers must
+ * run until it has drained. Never blocks.
  */
 void demit_queue_drain(demit_queue_t *queue, int64_t grace_us);
 /* As if the grace of demit_queue_drain(), which was called, were used up. Once; any thread. */
@@ -175,7 +176,8 @@ void demit_queue_hurry(demit_queue_t *queue);
 bool demit_queue_is_drained(const demit_queue_t *queue);
 /*
  * Waits for the queue's thread, draining it with GRACE_US if nobody did, and for a recovery that still runs, which ends
- * at its next read of the disk; whoever made the transports stops them afterwards. Main thread.
+ * at its next read of the disk. Lets go of what was posted too late, whose memory may go when this has returned.
+ * Whoever made the transports stops them afterwards. Main thread.
  */
 void demit_queue_stop(demit_queue_t *queue, int64_t grace_us);
 
