@@ -54,24 +54,20 @@ static apr_status_t list_segments(demit_spool_t *spool, spool_survey_segment_t *
 }
 
 /*
- * A daemon that was killed may have written its last batch and not synced it: recovery reads that from the kernel's
- * memory like anything else, and a power cut can still take it. Before an older copy of what it holds may go, it must
- * be on the disk. Everything else of a run was synced when it was written: only the last segment of each is looked at.
+ * A daemon that was killed may have written its last batch and not synced it, and one with Force_Fsync = false has
+ * synced nothing, though its marks read as if it had: recovery reads that from the kernel's memory like anything else,
+ * and a power cut can still take it. Before an older copy of what it holds may go, it must be on the disk. What is
+ * there already costs no more than the call.
  */
-static int sync_last_segments(demit_spool_t *spool, const spool_survey_segment_t *segments, uint32_t count)
+static int sync_segments(demit_spool_t *spool, const spool_survey_segment_t *segments, uint32_t count)
 {
     const demit_files_t *files = spool->files;
     int error = 0;
 
     for (uint32_t i = 0; i < count && error == 0; i++) {
-        uint64_t generation = segments[i].header.first_sequence >> SPOOL_GENERATION_SHIFT;
         char name[SPOOL_NAME_SIZE];
         int fd;
 
-        if (i + 1 < count && generation != 0 &&
-            segments[i + 1].header.first_sequence >> SPOOL_GENERATION_SHIFT == generation) {
-            continue;
-        }
         if (atomic_load_explicit(&spool->recovery_unwanted, memory_order_relaxed)) {
             return EINTR;
         }
@@ -163,7 +159,7 @@ static apr_status_t take_message(void *baton, const spool_survey_message_t *mess
  */
 static apr_status_t finish(demit_spool_t *spool, const spool_survey_t *survey)
 {
-    int error = spool->force_fsync ? sync_last_segments(spool, survey->segments, survey->segment_count) : 0;
+    int error = spool->force_fsync ? sync_segments(spool, survey->segments, survey->segment_count) : 0;
 
     if (error == EINTR) {
         return APR_EINTR;
