@@ -9,7 +9,8 @@
 
 enum {
     DISK_WORKERS = 4,
-    OTHER_DESCRIPTORS = 64, /* log, spool, console, resolver, workers' files */
+    FIXED_DESCRIPTORS = 64, /* log, spool, console, resolver, workers' files */
+    PER_LOOP = 3,           /* the pollset, and the two ends of what wakes it */
     CONSOLE_CONNECTIONS = 64,
     IDLE_SHARE = 4,  /* one in so many of the descriptors that no client gets: connections kept for mail to come */
     PER_DELIVERY = 2 /* a connection, and the message in the spool */
@@ -101,15 +102,25 @@ void demit_close_spool(demit_daemon_t *daemon)
 
 /* ---- loops ------------------------------------------------------------------------------------------------------- */
 
+/* Descriptors that are neither a client's nor a delivery's. When the loops have been counted. */
+static uint32_t other_descriptors(const demit_daemon_t *daemon)
+{
+    const demit_settings_t *settings = daemon->settings;
+    const int listeners = settings->listeners->nelts + settings->control_listeners->nelts;
+
+    return FIXED_DESCRIPTORS + PER_LOOP * daemon->loop_count + (uint32_t)listeners;
+}
+
 int demit_make_loops(demit_daemon_t *daemon)
 {
     const uint32_t configured = daemon->settings->event_loops;
-    /* Any loop may come to hold all connections, so each is made for as many as there can be descriptors. */
-    const uint32_t most =
-        daemon->descriptors > 2 * OTHER_DESCRIPTORS ? daemon->descriptors - OTHER_DESCRIPTORS : OTHER_DESCRIPTORS;
+    uint32_t others, most;
     apr_status_t status = demit_loop_create(&daemon->main_loop, "main", CONSOLE_CONNECTIONS, daemon->pool);
 
     daemon->loop_count = configured > 0 ? configured : demit_os_processors();
+    others = other_descriptors(daemon);
+    /* Any loop may come to hold all connections, so each is made for as many as there can be descriptors. */
+    most = daemon->descriptors > 2 * others ? daemon->descriptors - others : others;
     daemon->loops = apr_pcalloc(daemon->pool, daemon->loop_count * sizeof(demit_loop_t *));
     for (uint32_t i = 0; status == APR_SUCCESS && i < daemon->loop_count; i++) {
         status = demit_loop_create(&daemon->loops[i], "loop", most, daemon->pool);
@@ -126,9 +137,9 @@ int demit_make_loops(demit_daemon_t *daemon)
  */
 static uint32_t descriptors_apart(const demit_daemon_t *daemon)
 {
-    const uint32_t tenth = daemon->descriptors / 10;
+    const uint32_t tenth = daemon->descriptors / 10, others = other_descriptors(daemon);
 
-    return tenth > 2 * OTHER_DESCRIPTORS ? tenth : 2 * OTHER_DESCRIPTORS;
+    return tenth > 2 * others ? tenth : 2 * others;
 }
 
 static uint32_t max_clients(const demit_daemon_t *daemon)
@@ -147,7 +158,7 @@ static uint32_t max_clients(const demit_daemon_t *daemon)
 /* What is left for deliveries when CLIENTS have come and all else is used, too. */
 static uint32_t max_deliveries(const demit_daemon_t *daemon, uint32_t clients)
 {
-    const uint32_t taken = clients + OTHER_DESCRIPTORS + descriptors_apart(daemon) / IDLE_SHARE;
+    const uint32_t taken = clients + other_descriptors(daemon) + descriptors_apart(daemon) / IDLE_SHARE;
     const uint32_t left = daemon->descriptors > taken ? (daemon->descriptors - taken) / PER_DELIVERY : 0;
 
     return left > 0 ? left : 1;

@@ -223,6 +223,20 @@ class TooMany(LoadTest):
         inside.expect("QUIT", 221)
         wait_until(self.is_greeted, 20, "a free place")
 
+    def test_loops_and_listeners_take_theirs(self):
+        """A loop holds three descriptors and a listener one: so many fewer are shared, twice, as the rest is halved."""
+        clients = []
+        for loops, more in ((1, 0), (9, 0), (9, 5)):
+            ports = [self.site.port, *(free_port() for _ in range(more))]
+            listen = " ".join(f'Listen "127.0.0.1:{port}" {{}}' for port in ports)
+            daemon = self.daemon(
+                self.site.config(f"Event_Loops = {loops}\n", listen=listen),
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)),
+            )
+            clients.append(int(re.search(r"clients=(\d+)", daemon.events("descriptors")[-1]).group(1)))
+            daemon.stop()
+        self.assertEqual([clients[0] - more for more in clients[1:]], [2 * 8 * 3, 2 * (8 * 3 + 5)])
+
     def is_greeted(self):
         with self.client(hello=False, greet=False) as client:
             return client.reply()[0] == 220
