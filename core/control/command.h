@@ -33,6 +33,7 @@ typedef struct console_inquiry {
     uint32_t limit;
     demit_queue_counts_t counts;
     demit_roll_t roll; /* its pool is NULL: it was not called */
+    bool roll_is_late; /* it was not called, because the one before has not come back */
 } console_inquiry_t;
 
 enum {

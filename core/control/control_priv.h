@@ -30,6 +30,7 @@ struct demit_control {
     const char *refusal;
     console_session_t *sessions;
     uint32_t session_count;
+    bool roll_is_out; /* a session waits for it, even when its client does not any more */
     console_denials_t denials;
 };
 

@@ -67,14 +67,20 @@ static void put_drift(void *baton, const char *line)
 }
 
 /* An audit that could not be made is no proof of anything, so it is not 0. */
-static int judge(int differences, int report_error, const char *who, char *verdict, size_t size)
+static int judge(const console_inquiry_t *inquiry, int differences, const char *who, char *verdict, size_t size)
 {
     if (differences > 0) {
         snprintf(verdict, size, "DRIFT: %d difference%s. Restart demitd, and find out who changed it.", differences,
                  differences == 1 ? "" : "s");
         return CONSOLE_EXIT_DIFFERENT;
     }
-    if (differences < 0 || report_error != 0) {
+    if (inquiry->roll_is_late) { /* so the others were not */
+        snprintf(verdict, size,
+                 "Unknown: only the thread that answers was looked at, and shows no drift. The last roll "
+                 "of all threads has not come back: one of them hangs, or somebody asks now, too.");
+        return CONSOLE_EXIT_UNAVAILABLE;
+    }
+    if (differences < 0) {
         snprintf(verdict, size, "Unknown: the kernel would not tell everything (is /proc mounted?).");
         return CONSOLE_EXIT_SYSTEM;
     }
@@ -93,13 +99,13 @@ static int compare(console_inquiry_t *inquiry, char *who, size_t size)
                  demit_identity_sees_threads()
                      ? "every thread holds what is configured, and nothing else."
                      : "the thread that answers holds what is configured; the kernel shows no other one here.");
-        return differences;
+        return differences == 0 && inquiry->roll_is_late ? -1 : differences;
     }
     for (int i = 0; i < roll->lines->nelts; i++) {
         put_drift(&inquiry->answer, APR_ARRAY_IDX(roll->lines, i, const char *));
     }
     snprintf(who, size,
-             "each of the %u threads that demitd made finds that it holds what is configured, and nothing else. The "
+             "each of the %u threads that serve finds that it holds what is configured, and nothing else. The "
              "kernel, which would show others, lists none here (a jail without /proc).",
              (unsigned)roll->threads);
     return roll->differences;
@@ -133,7 +139,8 @@ void console_complete_privileges(console_inquiry_t *inquiry)
     (void)console_put_array(answer, answer->value, "drift");
     const int report_error = demit_identity_report(0, put_fact, answer);
     const int differences = compare(inquiry, who, sizeof(who));
-    answer->exit_code = judge(differences, report_error, who, verdict, sizeof(verdict));
+    const int judged = report_error != 0 && differences == 0 ? -1 : differences;
+    answer->exit_code = judge(inquiry, judged, who, verdict, sizeof(verdict));
     console_put(answer, answer->value, "drift_count", json_integer(differences));
     console_put(answer, answer->value, "verdict", json_string(verdict));
 }

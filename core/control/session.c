@@ -302,7 +302,10 @@ static void back_from_queue(demit_task_t *task)
 
 static void back_from_roll(demit_task_t *task)
 {
-    come_back(DEMIT_CONTAINER_OF(task, console_session_t, inquiry.roll.done));
+    console_session_t *session = DEMIT_CONTAINER_OF(task, console_session_t, inquiry.roll.done);
+
+    session->control->roll_is_out = false;
+    come_back(session);
 }
 
 static bool wants_roll(const console_session_t *session)
@@ -311,15 +314,23 @@ static bool wants_roll(const console_session_t *session)
            !demit_identity_sees_threads();
 }
 
-/* False: it cannot be called. */
+/*
+ * False: it cannot be called. One at a time: where a thread hangs a roll may never come back, and as many as there may
+ * be sessions would leave none to see why, or to stop the daemon.
+ */
 static bool call_roll(console_session_t *session)
 {
     const demit_control_options_t *options = session->inquiry.options;
 
+    if (session->control->roll_is_out) {
+        session->inquiry.roll_is_late = true;
+        return false;
+    }
     session->inquiry.roll.done.run = back_from_roll;
     if (options->call_roll(options->baton, &session->inquiry.roll) != APR_SUCCESS) {
         return false;
     }
+    session->control->roll_is_out = true;
     session->state = CONSOLE_ASKING;
     session->is_travelling = true;
     demit_timer_start(options->loop, &session->timer, PROGRESS_TIMEOUT_US);

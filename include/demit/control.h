@@ -56,7 +56,8 @@ typedef struct demit_control_options {
     void (*shutdown)(void *baton);
     /* Reads the configuration again, and fills in OUTCOME, in POOL. On the loop. */
     void (*reload)(void *baton, demit_reload_outcome_t *outcome, apr_pool_t *pool);
-    /* Has every thread of demitd's compare what it holds with IDENTITY. On the loop; ROLL->done comes there, too. */
+    /* Has every thread of demitd's compare what it holds with IDENTITY. On the loop; ROLL->done comes there, too.
+     * Not called again before that. */
     apr_status_t (*call_roll)(void *baton, demit_roll_t *roll);
     void *baton;
 } demit_control_options_t;

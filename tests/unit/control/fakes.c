@@ -279,7 +279,7 @@ int demit_identity_report(pid_t pid, void (*each)(void *baton, const demit_ident
 
 bool demit_identity_sees_threads(void)
 {
-    return true;
+    return !fake_rooms.sees_one_thread;
 }
 
 int demit_identity_audit(const demit_identity_t *identity, void (*drift)(void *baton, const char *line), void *baton)

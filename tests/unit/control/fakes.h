@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "demit/control.h"
 #include "demit/delivery.h"
 #include "demit/os.h"
 
@@ -20,6 +21,9 @@ typedef struct fake_rooms {
     int drift;        /* what the audit returns; its lines say "drift N" */
     int report_error; /* what the report returns */
     int peer_error;
+    bool sees_one_thread;       /* as in a jail without /proc */
+    demit_roll_t *_Atomic roll; /* the last that was called; it comes home when a test posts its `done` */
+    atomic_uint rolls;          /* how many were called */
     _Atomic uid_t daemon_uid;
     uid_t group_uid; /* the one member of Control_Group */
     atomic_llong clock_us;

@@ -294,6 +294,60 @@ static void privileges_say_drift_by_the_exit_code(void **state)
     assert_reply(fixture, "text privileges\n", 71, "Unknown");
 }
 
+static void wait_for_rolls(unsigned count)
+{
+    for (int i = 0; i < PATIENCE_MS && atomic_load(&fake_rooms.rolls) < count; i++) {
+        usleep(1000);
+    }
+    assert_int_equal(atomic_load(&fake_rooms.rolls), count);
+}
+
+/* As many may ask as there may be sessions, and more: the console still answers, and stops the daemon. */
+static void a_roll_that_never_comes_home_costs_one_session(void **state)
+{
+    enum { MORE_THAN_THE_LIMIT = 40 };
+    fixture_t *fixture = *state;
+
+    fake_rooms.sees_one_thread = true;
+    const int fd = fixture_connect(fixture);
+    fixture_send(fd, "text privileges\n");
+    wait_for_rolls(1);
+    fixture_advance(fixture, 31 * 1000000);
+    reply_t reply = fixture_read(fd);
+    assert_int_equal(reply.exit_code, 69);
+    assert_non_null(strstr(reply.body, "did not answer"));
+    reply_free(&reply);
+    for (unsigned i = 0; i < MORE_THAN_THE_LIMIT; i++) {
+        assert_reply(fixture, "text privileges\n", 69, "has not come back");
+    }
+    fake_rooms.drift = 2;
+    assert_reply(fixture, "text privileges\n", 1, "DRIFT: 2 differences");
+    assert_reply(fixture, "text shutdown\n", 0, "");
+}
+
+static void a_roll_that_came_home_may_be_called_again(void **state)
+{
+    fixture_t *fixture = *state;
+
+    fake_rooms.sees_one_thread = true;
+    for (unsigned i = 1; i <= 3; i++) {
+        const int fd = fixture_connect(fixture);
+        fixture_send(fd, "text privileges\n");
+        wait_for_rolls(i);
+        if (i == 2) { /* its client does not wait for it */
+            close(fd);
+            fixture_wait_connections(fixture, 0);
+        }
+        demit_loop_post(fixture->loop, &atomic_load(&fake_rooms.roll)->done);
+        if (i != 2) {
+            reply_t reply = fixture_read(fd);
+            assert_int_equal(reply.exit_code, 0);
+            assert_non_null(strstr(reply.body, "each of the 7 threads that serve"));
+            reply_free(&reply);
+        }
+    }
+}
+
 static void shutdown_is_answered_then_done(void **state)
 {
     fixture_t *fixture = *state;
@@ -592,6 +646,8 @@ int main(void)
         CONSOLE_TEST(message_details),
         CONSOLE_TEST(destinations_come_largest_first),
         CONSOLE_TEST(privileges_say_drift_by_the_exit_code),
+        CONSOLE_TEST(a_roll_that_never_comes_home_costs_one_session),
+        CONSOLE_TEST(a_roll_that_came_home_may_be_called_again),
         CONSOLE_TEST(shutdown_is_answered_then_done),
         CONSOLE_TEST(shutdown_happens_though_the_client_leaves),
         CONSOLE_TEST(a_request_may_come_byte_by_byte),
