@@ -17,13 +17,15 @@ import tempfile
 
 import measure
 import plan
+import processes
 import servers
 import table
 
 TOP = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 BUILD = os.path.join(TOP, "build", "bench")
 LAST = os.path.join(BUILD, "last.json")
-INSIDE = "DEMIT_BENCH_SPOOLS"  # set where the namespaces are: the directory of the spools
+INSIDE = "DEMIT_BENCH_SPOOLS"  # set by run_inside(): the directory of the spools
+OUTSIDE = "DEMIT_BENCH_OUTSIDE"  # the same: the namespaces that were left
 NAMES = tuple(server.name for server in servers.ALL)
 EX_USAGE, EX_UNAVAILABLE, EX_NOPERM = 64, 69, 77
 QUICK_ROUNDS, ROUNDS = 3, 5
@@ -103,7 +105,7 @@ def run_inside(options):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     inside = None
     try:
-        inside = subprocess.Popen(command, env=os.environ | {INSIDE: spools})
+        inside = subprocess.Popen(command, env=os.environ | {INSIDE: spools, OUTSIDE: processes.namespaces()})
         return inside.wait()
     finally:
         if inside is not None and inside.poll() is None:
@@ -234,6 +236,10 @@ def main():
     if why:
         say(f"bench/run: {why}")
         return EX_USAGE
+    is_told = INSIDE in os.environ or OUTSIDE in os.environ
+    if is_told and not (INSIDE in os.environ and processes.is_inside(os.environ.get(OUTSIDE), processes.namespaces(), os.getpid())):
+        say(f"bench/run: {INSIDE} and {OUTSIDE} are its own: it sets them in new namespaces, and whatever runs there it ends; unset them")
+        return EX_USAGE
     with contextlib.suppress(KeyboardInterrupt):
-        return run(options, os.environ[INSIDE]) if INSIDE in os.environ else run_inside(options)
+        return run(options, os.environ[INSIDE]) if is_told else run_inside(options)
     return 128 + signal.SIGINT

@@ -36,6 +36,21 @@ def _read(pid, name):
         return file.read()
 
 
+def namespaces(pid="self"):
+    """The PID and mount namespaces of PID, as one word; None, where the kernel does not tell."""
+    try:
+        return ",".join(os.readlink(f"/proc/{pid}/ns/{name}") for name in ("pid", "mnt"))
+    except OSError:
+        return None
+
+
+def is_inside(outside, inside, pid):
+    """Whether process PID, which is in the namespaces INSIDE, began namespaces of its own: none of them is one OUTSIDE."""
+    if not outside or not inside or pid != 1:
+        return False
+    return len(outside.split(",")) == 2 and not set(outside.split(",")) & set(inside.split(","))
+
+
 def _others():
     """(pid, parent, state, CPU seconds) of every process that is neither the bench nor one of its tools."""
     for name in os.listdir("/proc"):
@@ -97,11 +112,18 @@ class Tree:
         return self.main.poll() is not None and not self.pids()
 
     def end(self, patience_s, first=signal.SIGTERM):
-        """Asks the main process to end; what is there after PATIENCE_S is killed. Returns whether that was needed."""
+        """
+        Asks the main process to end; what is there after PATIENCE_S is killed. Returns whether that was needed. Outside of
+        a namespace of the bench's own, where "what is there" would be everything, nothing but the main process is touched.
+        """
         with contextlib.suppress(ProcessLookupError):
             self.main.send_signal(first)
         asked = wait_for(self.is_gone, patience_s)
         while not self.is_gone():
+            if os.getpid() != 1:
+                self.main.kill()
+                self.main.wait()
+                break
             for pid in self.pids():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

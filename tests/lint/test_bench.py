@@ -205,6 +205,57 @@ class Refusals(unittest.TestCase):
         self.assertIn("tmpfs", cli.refusal("tmpfs", "/x"))
         self.assertIsNone(cli.refusal("ext4", "/x"))
 
+    def test_a_variable_alone_makes_no_namespace(self):
+        """Whoever is believed to be in a namespace of his own ends every process that he sees."""
+        here = "pid:[4026531836],mnt:[4026531841]"
+        for outside in (None, "", here, "x", "pid:[1],mnt:[4026531841]", "pid:[4026531836],mnt:[1]"):
+            variables = {cli.INSIDE: "/nonexistent"} | ({} if outside is None else {cli.OUTSIDE: outside})
+            with (
+                self.subTest(outside=outside),
+                mock.patch.dict(os.environ, variables),
+                mock.patch("os.geteuid", return_value=0),
+                mock.patch("os.getpid", return_value=1),
+                mock.patch.object(processes, "namespaces", return_value=here),
+                mock.patch.object(cli, "file_system", return_value=("ext4", "/dev/x")),
+                mock.patch.object(cli, "run") as run,
+                mock.patch.object(cli, "run_inside") as run_inside,
+                mock.patch.object(sys, "argv", ["run", "--quick"]),
+                mock.patch("builtins.print"),
+            ):
+                self.assertEqual(cli.main(), cli.EX_USAGE)
+                run.assert_not_called()
+                run_inside.assert_not_called()
+
+    def test_new_namespaces_are_those_of_process_1(self):
+        self.assertTrue(processes.is_inside("pid:[1],mnt:[2]", "pid:[3],mnt:[4]", 1))
+        self.assertFalse(processes.is_inside("pid:[1],mnt:[2]", "pid:[3],mnt:[4]", 77))
+        self.assertFalse(processes.is_inside("pid:[1],mnt:[2]", None, 1))
+
+    def test_outside_of_a_namespace_only_its_own_process_is_ended(self):
+        server = processes.Tree([sys.executable, "-c", "import time; time.sleep(600)"])
+        self.addCleanup(server.main.wait)
+        self.addCleanup(server.main.kill)
+        with (
+            mock.patch.object(server, "is_gone", side_effect=[False] * 2 + [True] * 9),
+            mock.patch.object(server, "pids", return_value=[1, 77]),
+            mock.patch.object(server, "main") as main,
+            mock.patch("os.kill") as kill,
+        ):
+            self.assertTrue(server.end(-1))
+            main.kill.assert_called_once()
+        kill.assert_not_called()
+
+    def test_a_link_of_the_servers_user_is_not_followed(self):
+        with tempfile.TemporaryDirectory() as directory:
+            kept, link = os.path.join(directory, "kept"), os.path.join(directory, "link")
+            servers.write(kept, "text")
+            os.symlink(kept, link)
+            with self.assertRaises(OSError):
+                servers.empty(link)
+            self.assertEqual(servers.read(kept), "text")
+            servers.empty(kept)
+            self.assertEqual(servers.read(kept), "")
+
     def test_only_root_may(self):
         with mock.patch("os.geteuid", return_value=1000), mock.patch.object(sys, "argv", ["run", "--quick"]), mock.patch("builtins.print") as said:
             self.assertEqual(cli.main(), cli.EX_NOPERM)
