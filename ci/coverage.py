@@ -57,7 +57,7 @@ def compiled_in(build):
 
 def read_program(program, profiles, build, lines):
     """Adds to LINES what PROGRAM of BUILD counted into the files PROFILES."""
-    merged = f"{profiles[0]}.merged"
+    merged = os.path.join(build, "profiles.merged")  # not among the profiles: that directory is everybody's
     subprocess.run([tool("llvm-profdata"), "merge", "-sparse", "-o", merged, *profiles], check=True)
     command = [tool("llvm-cov"), "export", "--format=lcov", f"--instr-profile={merged}", program]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=build)
