@@ -12,6 +12,7 @@
 #include "demit/log.h"
 
 static const int64_t GRACE_US = INT64_C(30) * 1000 * 1000;      /* for transactions and deliveries under way */
+static const int64_t QUEUE_GRACE_US = INT64_C(5) * 1000 * 1000; /* of it, for deliveries when the sessions took long */
 static const int64_t LOOK_INTERVAL_US = INT64_C(20) * 1000;     /* how often the stop looks whether all are gone */
 static const int64_t TRANSPORT_GRACE_US = INT64_C(1000) * 1000; /* for QUIT on idle connections */
 
@@ -86,7 +87,10 @@ void demit_stop_threads(demit_daemon_t *daemon)
 
 /* ---- the stop ---------------------------------------------------------------------------------------------------- */
 
-/* First the sessions, whose mail the queue may still deliver, then the queue. Signals and the console are heard on. */
+/*
+ * First the sessions, whose mail the queue may still deliver, then the queue, which has its share of the grace whatever
+ * a client does. Signals and the console are heard on.
+ */
 static void look_whether_done(demit_timer_t *timer)
 {
     demit_daemon_t *daemon = DEMIT_CONTAINER_OF(timer, demit_daemon_t, stop_timer);
@@ -94,7 +98,7 @@ static void look_whether_done(demit_timer_t *timer)
     demit_smtp_statistics_t statistics;
 
     demit_smtp_statistics(daemon->server, &statistics);
-    if (!daemon->queue_drains && (statistics.sessions == 0 || left_us <= 0)) {
+    if (!daemon->queue_drains && (statistics.sessions == 0 || left_us <= QUEUE_GRACE_US)) {
         demit_log(DEMIT_LOG_INFO, "sessions_ended", "left=%u", statistics.sessions);
         daemon->queue_drains = true;
         demit_queue_drain(daemon->queue, left_us > 0 ? left_us : 0);
