@@ -97,6 +97,13 @@ static int check_file(const char *path, int fd, uid_t service, demit_os_error_t 
     return code == 0 && about.st_size > DEMIT_SECRET_MAX_BYTES ? too_large(path, error) : code;
 }
 
+/* Kernels say ELOOP, EMLINK or EFTYPE where O_NOFOLLOW met a link, so the link is looked at: open(2) of each. */
+static bool is_link(int parent_fd, const char *name)
+{
+    struct stat about;
+    return fstatat(parent_fd, name, &about, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(about.st_mode);
+}
+
 /* O_NONBLOCK: a FIFO that lies there must not hold the start up. */
 static int open_file(const char *path, int *fd, demit_os_error_t *error)
 {
@@ -110,7 +117,7 @@ static int open_file(const char *path, int *fd, demit_os_error_t *error)
     if (*fd < 0) {
         code = errno;
         (void)os_fail(error, code, "key", "\"%s\" cannot be opened%s", path,
-                      code == ELOOP || code == EMLINK ? ", it is a symbolic link: name the file that it leads to" : "");
+                      is_link(parent, name) ? ", it is a symbolic link: name the file that it leads to" : "");
     }
     (void)close(parent);
     return code;
