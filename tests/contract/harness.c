@@ -129,14 +129,14 @@ static int remove_entry(const char *path, const struct stat *about, int type, st
 /* Below it private directories are made. Not /tmp, which everybody can write. */
 static char scratch[40];
 
-static const char *scratch_base(void)
+const char *run_directory(void)
 {
     return access("/run", X_OK) == 0 ? "/run" : "/var/run";
 }
 
 bool open_scratch(void)
 {
-    (void)snprintf(scratch, sizeof(scratch), "%s/demit-contract.XXXXXX", scratch_base());
+    (void)snprintf(scratch, sizeof(scratch), "%s/demit-contract.XXXXXX", run_directory());
     return mkdtemp(scratch) != NULL && chmod(scratch, 0755) == 0;
 }
 
@@ -147,7 +147,7 @@ bool close_scratch(void)
 
 void make_private_directory(char *path, size_t size)
 {
-    (void)snprintf(path, size, "%s/demit-contract-XXXXXX", scratch[0] != '\0' ? scratch : scratch_base());
+    (void)snprintf(path, size, "%s/demit-contract-XXXXXX", scratch[0] != '\0' ? scratch : run_directory());
     assert_non_null(mkdtemp(path));
 }
 

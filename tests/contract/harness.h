@@ -52,6 +52,16 @@ typedef struct view {
 } view_t;
 /* Fills VIEWS for every thread of PID, up to COUNT; returns how many there are. Where ids belong to processes: 1. */
 size_t look_at_threads(pid_t pid, view_t *views, size_t count);
+/* How far this system lets one look. */
+typedef struct looks {
+    bool at_each_thread;  /* ids belong to threads */
+    bool at_no_new_privs; /* view_t.no_new_privs is not -1 */
+} looks_t;
+extern const looks_t looks;
+/* Asserts that the root and the working directory of PID are DIRECTORY, as far as the kernel tells others. */
+void assert_jailed(pid_t pid, const char *directory);
+/* Whether the mapping of this process that holds ADDRESS is left out of core files, and locked. False: not told. */
+bool look_at_mapping(const void *address, bool *not_dumped, bool *locked);
 /* Asserts that every thread of PID holds exactly this, and that nothing is inheritable or ambient. */
 void assert_held(pid_t pid, unsigned long uid, unsigned long gid, const char *groups, uint64_t capabilities);
 
@@ -69,6 +79,8 @@ demit_identity_t *resolved(const demit_identity_request_t *request, lines_t *war
 /* In the child: resolves, assumes and verifies, or ends it with the reason. */
 demit_identity_t *assumed(const demit_identity_request_t *request);
 
+/* Where root alone makes files that last until the next boot. */
+const char *run_directory(void);
 /* One directory for all private ones to come, so that whoever opened it can remove what failed cases left behind. */
 bool open_scratch(void);
 bool close_scratch(void);

@@ -5,6 +5,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+const looks_t looks = {.at_each_thread = true, .at_no_new_privs = true};
 
 static void read_view(const char *path, view_t *view)
 {
@@ -52,4 +55,36 @@ size_t look_at_threads(pid_t pid, view_t *views, size_t count)
     }
     (void)closedir(tasks);
     return seen;
+}
+
+void assert_jailed(pid_t pid, const char *directory)
+{
+    static const char *const names[] = {"root", "cwd"};
+    for (size_t i = 0; i < 2; i++) {
+        char path[64], target[256] = "";
+        (void)snprintf(path, sizeof(path), "/proc/%ld/%s", (long)pid, names[i]);
+        assert_true(readlink(path, target, sizeof(target) - 1) > 0);
+        assert_string_equal(target, directory);
+    }
+}
+
+/* The VmFlags: proc(5). */
+bool look_at_mapping(const void *address, bool *not_dumped, bool *locked)
+{
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    char line[512];
+    bool here = false, told = false;
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        uintptr_t first = 0, end = 0;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &first, &end) == 2) {
+            here = (uintptr_t)address >= first && (uintptr_t)address < end;
+        } else if (here && strncmp(line, "VmFlags:", 8) == 0) {
+            told = true;
+            *not_dumped = strstr(line, " dd") != NULL;
+            *locked = strstr(line, " lo") != NULL;
+        }
+    }
+    (void)fclose(maps);
+    return told;
 }

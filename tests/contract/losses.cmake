@@ -1,9 +1,9 @@
 # What scenes.h lets a host take away, in the words of its system: for every suite, those that are added later too.
 function(demit_add_losses)
-  if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
-    return() # the suites that lose something are Linux's
+  set(_losses losses_bsd.c)
+  if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    set(_losses losses_linux.c)
   endif()
-  set(_losses losses_linux.c)
   if(DEMIT_OS STREQUAL "solaris")
     set(_losses losses_solaris.c)
   endif()

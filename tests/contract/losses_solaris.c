@@ -19,6 +19,17 @@ void lose(int capability, const char *privilege)
     remove_from(PRIV_LIMIT, privilege);
 }
 
+/* One privilege for both. */
+void lose_setuid(void)
+{
+    lose(0, PRIV_PROC_SETID);
+}
+
+void lose_setgid(void)
+{
+    lose(0, PRIV_PROC_SETID);
+}
+
 void lose_low_port(void)
 {
     remove_from(PRIV_PERMITTED, PRIV_NET_PRIVADDR);

@@ -121,7 +121,7 @@ static void test_the_pid_file_is_written_locked_and_then_only_read(void **state)
 static void outsider_body(void)
 {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-    CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(setgid(STRANGER) == 0 && setuid(STRANGER) == 0);
     int fd = open(inside("pid"), O_RDONLY);
     CHECK(fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && fcntl(fd, F_SETLK, &lock) == 0);
     CHECK(open(inside("pid.lock"), O_RDONLY) < 0 && errno == EACCES);
@@ -261,7 +261,7 @@ static void ordinary_pid_file_body(void)
 {
     demit_os_error_t error = {0};
     demit_os_pid_file_t file;
-    CHECK(setresgid(STRANGER, STRANGER, STRANGER) == 0 && setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(setgid(STRANGER) == 0 && setuid(STRANGER) == 0);
     CHECK(demit_os_pid_file(inside("theirs/pid"), &file, &error) == 0);
     CHECK(demit_os_make_directory(NULL, inside("theirs/spool"), 0700, STRANGER, STRANGER, &error) == 0);
     CHECK(demit_os_pid_file("/tmp/demit-contract-pid", &file, &error) != 0);
@@ -323,28 +323,28 @@ static void test_a_directory_of_a_jail_is_made_in_the_jail(void **state)
 {
     (void)state;
     demit_os_error_t error = {0};
-    char jail[128], target[128];
-    (void)snprintf(jail, sizeof(jail), "%s", inside("jail"));
+    char root[128], target[128];
+    (void)snprintf(root, sizeof(root), "%s", inside("jail"));
     assert_int_equal(mkdir(inside("host"), 0755) | mkdir(inside("jail"), 0755) | mkdir(inside("jail/real"), 0755), 0);
     assert_int_equal(symlink("/real", inside("jail/var")), 0);
     assert_int_equal(symlink("../../../real", inside("jail/up")), 0);
     (void)snprintf(target, sizeof(target), "%s", inside("host"));
     assert_int_equal(symlink(target, inside("jail/host")), 0);
     assert_int_equal(symlink(target, inside("jail/there")), 0);
-    assert_int_equal(demit_os_make_directory(jail, "/var/one", 0700, STRANGER, STRANGER, &error), 0);
-    assert_int_equal(demit_os_make_directory(jail, "/up/two", 0700, STRANGER, STRANGER, &error), 0);
-    assert_int_equal(demit_os_make_directory(jail, "/../../three", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(root, "/var/one", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(root, "/up/two", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(root, "/../../three", 0700, STRANGER, STRANGER, &error), 0);
     assert_int_equal(access(inside("jail/real/one"), F_OK) | access(inside("jail/real/two"), F_OK), 0);
     assert_int_equal(access(inside("jail/three"), F_OK), 0);
     /* The link's target is a directory of the host's, and no directory of the jail's: it neither counts nor changes. */
-    assert_int_equal(demit_os_make_directory(jail, "/host/four", 0700, STRANGER, STRANGER, &error), ENOENT);
-    assert_int_not_equal(demit_os_make_directory(jail, "/there", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(root, "/host/four", 0700, STRANGER, STRANGER, &error), ENOENT);
+    assert_int_not_equal(demit_os_make_directory(root, "/there", 0700, STRANGER, STRANGER, &error), 0);
     assert_int_equal(rmdir(inside("host")), 0); /* still empty */
     /* One that is there already, below a directory of the service user's. */
     assert_int_equal(mkdir(inside("jail/theirs"), 0755) | mkdir(inside("jail/theirs/spool"), 0755), 0);
     assert_int_equal(chown(inside("jail/theirs"), STRANGER, STRANGER), 0);
-    assert_int_equal(demit_os_make_directory(jail, "/theirs/spool", 0700, STRANGER, STRANGER, &error), 0);
-    assert_int_not_equal(demit_os_make_directory(jail, "/theirs/new", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_equal(demit_os_make_directory(root, "/theirs/spool", 0700, STRANGER, STRANGER, &error), 0);
+    assert_int_not_equal(demit_os_make_directory(root, "/theirs/new", 0700, STRANGER, STRANGER, &error), 0);
     assert_int_not_equal(demit_os_make_directory(inside("jail/theirs"), "/new", 0700, STRANGER, STRANGER, &error), 0);
 }
 

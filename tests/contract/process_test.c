@@ -1,5 +1,5 @@
 /* The rest of os.h: a tidy process, detaching, limits, signals, the supervisor, files. */
-#include "tests/contract/harness.h"
+#include "tests/contract/scenes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +36,9 @@ static _Noreturn void in_terminal(void)
     CHECK(demit_os_tidy_process(NULL) == 0);
     CHECK(open("/dev/tty", O_RDWR) < 0 && errno == ENXIO);
     CHECK(setgid(STRANGER) == 0 && setuid(STRANGER) == 0);
+#if defined(TIOCSTI) /* OpenBSD has none */
     CHECK(ioctl(0, TIOCSTI, "x") != 0);
+#endif
     CHECK(write(1, "R", 1) == 1);
     (void)pause();
     _exit(1);
@@ -51,7 +53,7 @@ static void terminal_body(void)
     CHECK(keyboard >= 0 && grantpt(keyboard) == 0 && unlockpt(keyboard) == 0);
     CHECK(setsid() > 0 && pipe(ends) == 0 && signal(SIGINT, SIG_IGN) != SIG_ERR);
     int terminal = open(ptsname(keyboard), O_RDWR | O_NOCTTY);
-    CHECK(terminal >= 0 && ioctl(terminal, TIOCSCTTY, 0) == 0);
+    CHECK(terminal >= 0 && ioctl(terminal, TIOCSCTTY, NULL) == 0);
     pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -77,6 +79,7 @@ static void tidy_body(void)
     CHECK(setenv("LD_LIBRARY_PATH", "/tmp", 1) == 0 && setenv("TZ", "UTC", 1) == 0 && setenv("LC_ALL", "C", 1) == 0);
     CHECK(setenv("NOTIFY_SOCKET", "@x", 1) == 0 && setenv("PATHOLOGY", "x", 1) == 0 &&
           setenv("LISTEN_FDS", "1", 1) == 0);
+    allow_descriptors(1024);
     CHECK(dup2(STDERR_FILENO, 900) == 900 && dup2(STDERR_FILENO, 5) == 5);
     (void)close(0);
     (void)close(1);
@@ -195,12 +198,12 @@ static void limits_body(void)
     CHECK(setrlimit(RLIMIT_NOFILE, &small) == 0);
     CHECK(demit_os_limit_descriptors(32, &granted) == 0 && granted == 64); /* never lowered */
     CHECK(demit_os_limit_descriptors(100, &granted) == 0 && granted == 100);
-    CHECK(setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    CHECK(setuid(STRANGER) == 0);
     CHECK(demit_os_limit_descriptors(5000, &granted) == 0 && granted == 128); /* as far as the host allows */
     CHECK(getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur == 128);
     CHECK(demit_os_protect_memory() == 0);
     CHECK(getrlimit(RLIMIT_CORE, &now) == 0 && now.rlim_cur == 0 && now.rlim_max == 0);
-    CHECK(open("/proc/self/mem", O_RDONLY) < 0); /* not even one's own: nobody's with this uid */
+    check_own_memory_is_closed();
 }
 
 static void test_limits_and_memory(void **state)
@@ -276,6 +279,7 @@ static void notify_path_body(void)
 static void notify_abstract_body(void)
 {
     char name[64];
+    need_abstract_sockets();
     (void)snprintf(name, sizeof(name), "@demit-contract-%ld", (long)getpid());
     notice_arrives(name);
 }
@@ -299,8 +303,13 @@ static void test_the_supervisor_is_told(void **state)
 {
     (void)state;
     in_child(notify_path_body, NULL);
-    in_child(notify_abstract_body, NULL);
     in_child(notify_refused_body, NULL);
+}
+
+static void test_the_supervisor_is_told_without_a_file(void **state)
+{
+    (void)state;
+    in_child(notify_abstract_body, NULL);
 }
 
 static void syslog_body(void)
@@ -378,6 +387,7 @@ int main(void)
         cmocka_unit_test(test_limits_and_memory),
         cmocka_unit_test(test_signals_become_bytes),
         WITH_DIRECTORY(test_the_supervisor_is_told),
+        cmocka_unit_test(test_the_supervisor_is_told_without_a_file),
         cmocka_unit_test(test_syslog_takes_any_line),
         cmocka_unit_test(test_the_peer_of_a_socket_is_known),
         cmocka_unit_test(test_small_things),

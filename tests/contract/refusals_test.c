@@ -1,13 +1,8 @@
 /* What is refused by its words alone, before anything is done: ids, groups, capability texts, jails. Root only. */
-#include "tests/contract/harness.h"
+#include "tests/contract/scenes.h"
 
-#include <errno.h>
-#include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "demit/build.h"
@@ -119,24 +114,6 @@ static void test_a_bare_number_needs_a_group(void **state)
     assert_non_null(strstr(error.text, "set group too"));
     request = (demit_identity_request_t){.user = "64123", .group = "64123", .group_is_default = true};
     assert_int_not_equal(try(&request, &warnings, &error), 0);
-}
-
-/* In the child: an account database of the test's own, seen by nobody else. */
-static void use_accounts(const char *passwd, const char *group)
-{
-    static const char *const targets[] = {"/etc/passwd", "/etc/group"};
-    const char *const texts[] = {passwd, group};
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) {
-        child_skips("this host lets a test have no mounts of its own");
-    }
-    for (size_t i = 0; i < 2; i++) {
-        char path[] = "/run/demit-accounts-XXXXXX";
-        int fd = mkstemp(path);
-        CHECK(fd >= 0 && write(fd, texts[i], strlen(texts[i])) == (ssize_t)strlen(texts[i]));
-        CHECK(fchmod(fd, 0644) == 0 && close(fd) == 0);
-        CHECK(mount(path, targets[i], NULL, MS_BIND, NULL) == 0);
-        CHECK(unlink(path) == 0);
-    }
 }
 
 static int try_in_child(const demit_identity_request_t *request, demit_identity_t **identity, lines_t *warnings,

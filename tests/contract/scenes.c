@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +45,16 @@ void write_text(const char *path, const char *text)
     int fd = open(path, O_WRONLY);
     CHECK(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
     (void)close(fd);
+}
+
+void allow_descriptors(unsigned count)
+{
+    struct rlimit limit;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    if (limit.rlim_cur < count) {
+        limit.rlim_cur = count;
+        CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    }
 }
 
 void *sleep_for_ever(void *baton)
