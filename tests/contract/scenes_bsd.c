@@ -2,9 +2,11 @@
  * The scenes of scenes_linux.c on the BSDs: what has no counterpart there skips its case, and names what is missing.
  * This is the one place that decides it.
  */
-#include "tests/contract/scenes.h"
+#include "tests/contract/sandbox.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <unistd.h>
 
 uint64_t low_port_kept(void)
@@ -60,4 +62,24 @@ void need_abstract_sockets(void)
 /* Memory is read by ptrace(2) here; where there is a /proc at all, it is an option that demit does not look at. */
 void check_own_memory_is_closed(void)
 {
+}
+
+/* The "c" of unveil(2) is for every kind of file. */
+const bool sandbox_forbids_links = false;
+
+/* unveil(2): what is not unveiled is not there, what is has these permissions alone. */
+bool is_refusal_of_file(int code)
+{
+    return code == ENOENT || code == EACCES;
+}
+
+int set_uid_of_thread(uid_t uid)
+{
+    return setuid(uid);
+}
+
+/* Of 127.0.0.0/8 there is this one alone, unless somebody configures more. */
+uint32_t own_loopback(void)
+{
+    return INADDR_LOOPBACK;
 }

@@ -1,15 +1,17 @@
 /* Scenes that only Linux can set: namespaces of a process's own, O_PATH, abstract sockets, /proc. */
-#include "tests/contract/scenes.h"
+#include "tests/contract/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 uint64_t low_port_kept(void)
@@ -66,4 +68,25 @@ void need_abstract_sockets(void)
 void check_own_memory_is_closed(void)
 {
     CHECK(open("/proc/self/mem", O_RDONLY) < 0); /* not even one's own: nobody's with this uid */
+}
+
+const bool sandbox_forbids_links = true;
+
+bool is_refusal_of_file(int code)
+{
+    return code == EACCES;
+}
+
+int set_uid_of_thread(uid_t uid)
+{
+    return (int)syscall(SYS_setuid, uid);
+}
+
+uint32_t own_loopback(void)
+{
+    static uint32_t address;
+    if (address == 0) {
+        address = (uint32_t)INADDR_LOOPBACK + ((uint32_t)getpid() & 0xffffU) * 16;
+    }
+    return address;
 }
