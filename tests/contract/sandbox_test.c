@@ -90,6 +90,13 @@ static int bind_to(uint16_t port, uint16_t *bound)
     return code;
 }
 
+static bool is_same(const told_t *left, const told_t *right)
+{
+    return left->count == right->count && left->enforced == right->enforced && left->files == right->files &&
+           left->bind == right->bind && left->around == right->around && left->others == right->others &&
+           left->calls == right->calls && left->kinds == right->kinds && left->promises == right->promises;
+}
+
 told_t entered(void)
 {
     static demit_sandbox_path_t paths[4];
@@ -108,7 +115,7 @@ told_t entered(void)
     if (demit_sandbox_enter(&request, false, keep_part, &told, &error) != 0) {
         child_failed(__FILE__, __LINE__, error.text);
     }
-    CHECK(memcmp(&told, &explained, sizeof(told)) == 0 && told.count > 0);
+    CHECK(is_same(&told, &explained) && told.count > 0);
     CHECK(!backend_is("linux") || told.around == (told.bind && !told.kinds));
     if (demit_sandbox_verify(&request, &error) != 0) {
         child_failed(__FILE__, __LINE__, error.text);
