@@ -14,7 +14,7 @@ import threading
 import time
 
 from demit_faults import ALL, FaultTest, bits
-from demit_harness import PATIENCE, Smtp, SystemTest, free_port, main, message, program, wait_until
+from demit_harness import PATIENCE, Smtp, SystemTest, free_port, main, message, needs_root, program, wait_until
 
 RETRIES = "Retry_Interval = 1\nMax_Retry_Interval = 1\nHost_Failure_Retry = 1\n"
 DAY_US = 86400 * 1000000
@@ -265,6 +265,7 @@ class Memory(Faulty):
 
     LAST = 400 if os.environ.get("DEMIT_LONG") else 40
 
+    @needs_root  # nobody else may look into a daemon's memory
     def test_each_allocation(self):
         faults, daemon = self.serve()
         with open(f"/proc/{daemon.pid}/maps", encoding="utf-8") as file:
@@ -347,6 +348,7 @@ class Silence(SystemTest):
 
 
 class Maps(Faulty):
+    @needs_root  # nobody else may look into a daemon's memory
     def test_no_file_of_the_spool_is_mapped_to_be_written(self):
         """Such writes would pass every test of power cuts unseen."""
         faults, daemon = self.serve()
